@@ -1,0 +1,174 @@
+"""Carts: what a shopper means to buy, and the attempts to win back the carts that were left."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+
+from app.core import model
+from app.core.inputs import CurrencyCode, Input, JsonObject, Line, Passage
+from app.core.model import SoftDeletable, Timestamped
+
+MAX_LINE_QUANTITY = 1000
+"""The most pieces of one product in one cart or order."""
+
+MAX_RECOVERY_ATTEMPTS = 3
+
+QUANTITY_RANGE = f"quantity between 1 and {MAX_LINE_QUANTITY}"
+"""The check of a line's quantity, in SQL."""
+
+
+class CartStatus(StrEnum):
+    """ACTIVE carts can change; an abandoned one becomes ACTIVE again when it does. CONVERTED carts have an order."""
+
+    ACTIVE = "ACTIVE"
+    ABANDONED = "ABANDONED"
+    CONVERTED = "CONVERTED"
+    EXPIRED = "EXPIRED"
+
+
+class RecoveryStatus(StrEnum):
+    PENDING = "PENDING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    IGNORED = "IGNORED"
+
+
+class Cart(SoftDeletable, table=True):
+    """A cart of a user, or of a guest who holds the token whose SHA-256 (hex) is stored: at most one ACTIVE per store.
+
+    `total` is the sum of the lines; `version` counts the changes, for optimistic locking.
+    """
+
+    __tablename__ = "carts"
+    __table_args__ = (
+        model.one_of("status", CartStatus),
+        model.deletion_is_dated(),
+        model.stamped("converted_at", "status = 'CONVERTED'"),
+        *model.not_negative("total"),
+        model.is_currency(),
+        CheckConstraint("version > 0", name="version_positive"),
+        CheckConstraint("user_id is not null or cart_token_hash is not null", name="owner"),
+        CheckConstraint("cart_token_hash ~ '^[0-9a-f]{64}$'", name="cart_token_hash"),
+        *model.is_object("metadata"),
+        Index(
+            "uq_carts_active_of_user",
+            "user_id",
+            "store_id",
+            unique=True,
+            postgresql_where=text("status = 'ACTIVE' and not is_deleted and user_id is not null"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index(
+            "uq_carts_active_of_guest",
+            "cart_token_hash",
+            "store_id",
+            unique=True,
+            postgresql_where=text("status = 'ACTIVE' and not is_deleted and cart_token_hash is not null"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        model.newest_first("carts"),
+        model.newest_first("carts", "user_id"),
+        model.newest_first("carts", "store_id"),
+        model.newest_first("carts", "status"),
+        Index("ix_carts_idle", "status", "updated_at", postgresql_where=text("status in ('ACTIVE', 'ABANDONED') and not is_deleted")),
+    )
+
+    user_id: UUID | None = model.reference("users.id", "CASCADE", None)
+    cart_token_hash: str | None = model.column(None, max_length=64)
+    store_id: UUID | None = model.reference("stores.id", "CASCADE", None)
+    status: CartStatus = model.choice(CartStatus.ACTIVE)
+    total: Decimal = model.amount(0)
+    currency: str = model.currency_code()
+    version: int = model.column(1)
+    converted_at: datetime | None = model.moment()
+    metadata_: dict[str, Any] | None = model.metadata_column()
+
+
+class CartItem(Timestamped, table=True):
+    """A line of a cart; `price` is the product's unit price when it was put in."""
+
+    __tablename__ = "cart_items"
+    __table_args__ = (
+        UniqueConstraint("cart_id", "product_id"),
+        CheckConstraint(QUANTITY_RANGE, name="quantity"),
+        *model.not_negative("price"),
+        model.is_currency(),
+    )
+
+    cart_id: UUID = model.reference("carts.id", "CASCADE")
+    product_id: UUID = model.reference("products.id", "CASCADE", index=True)
+    quantity: int = model.column(1)
+    price: Decimal = model.amount()
+    currency: str = model.currency_code()
+
+
+class RecoveryEvent(Timestamped, table=True):
+    """An attempt to win back an abandoned cart: at most one PENDING per cart."""
+
+    __tablename__ = "recovery_events"
+    __table_args__ = (
+        model.one_of("status", RecoveryStatus),
+        *model.not_negative("attempts"),
+        *model.is_object("metadata"),
+        Index("uq_recovery_events_pending", "cart_id", unique=True, postgresql_where=text("status = 'PENDING'")),
+        model.newest_first("recovery_events"),
+        model.newest_first("recovery_events", "cart_id"),
+        model.newest_first("recovery_events", "store_id"),
+        model.newest_first("recovery_events", "status"),
+        model.sparse_index("recovery_events", "user_id"),
+        model.sparse_index("recovery_events", "session_id"),
+    )
+
+    cart_id: UUID = model.reference("carts.id", "CASCADE")
+    store_id: UUID | None = model.reference("stores.id", "CASCADE", None)
+    user_id: UUID | None = model.reference("users.id", "SET NULL", None)
+    session_id: UUID | None = model.reference("user_sessions.id", "SET NULL", None)
+    event_type: str = model.column(max_length=128)
+    status: RecoveryStatus = model.choice(RecoveryStatus.PENDING)
+    outcome: str | None = model.column(None, max_length=255)
+    attempts: int = model.column(0)
+    metadata_: dict[str, Any] | None = model.metadata_column()
+
+
+Quantity = Annotated[int, Field(ge=1, le=MAX_LINE_QUANTITY)]
+
+
+class CartCreate(Input):
+    """A new cart of a user or of a guest."""
+
+    user_id: UUID | None = None
+    cart_token_hash: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+    store_id: UUID | None = None
+    currency: CurrencyCode = "USD"
+    metadata: JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _has_an_owner(self) -> Self:
+        if self.user_id is None and self.cart_token_hash is None:
+            raise PydanticCustomError("cart_owner", "a cart needs a user or a guest's token")
+        return self
+
+
+class CartItemAdd(Input):
+    """Pieces of a product to put into a cart; the price comes from the product."""
+
+    product_id: UUID
+    quantity: Quantity = 1
+
+
+class RecoveryEventCreate(Input):
+    """An attempt to win back a cart."""
+
+    cart_id: UUID
+    store_id: UUID | None = None
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+    event_type: Annotated[str, Line(128)]
+    outcome: Annotated[str, Passage(255)] | None = None
+    metadata: JsonObject | None = None

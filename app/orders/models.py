@@ -1,0 +1,221 @@
+"""Orders: what was bought, and its payments. These are the ledger: nothing here disappears with its user, store or product."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Protocol
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+
+from app.carts.models import QUANTITY_RANGE, Quantity
+from app.core import model
+from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, Line, Passage
+from app.core.model import Timestamped
+
+
+class OrderStatus(StrEnum):
+    """PENDING orders wait for payment; COMPLETED and CANCELLED are final; a FAILED one may be tried again."""
+
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+
+    def can_become(self, next_status: "OrderStatus") -> bool:
+        """Whether an order may go from this status to the next; staying is no transition."""
+        return next_status in _TRANSITIONS[self]
+
+
+_TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = MappingProxyType(
+    {
+        OrderStatus.PENDING: frozenset({OrderStatus.COMPLETED, OrderStatus.CANCELLED, OrderStatus.FAILED}),
+        OrderStatus.COMPLETED: frozenset(),
+        OrderStatus.CANCELLED: frozenset(),
+        OrderStatus.FAILED: frozenset({OrderStatus.PENDING}),
+    }
+)
+
+
+class PaymentStatus(StrEnum):
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    REFUNDED = "REFUNDED"
+
+
+class Order(Timestamped, table=True):
+    """A purchase. One cart gives one order; one `idempotency_key` of a user gives one order.
+
+    Each final or failed status has its time, set exactly while the order is in it: retrying a FAILED order clears `failed_at`.
+    `payment_id` is the payment that settled it.
+    """
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("user_id", "idempotency_key"),
+        model.one_of("status", OrderStatus),
+        model.stamped("completed_at", "status = 'COMPLETED'"),
+        model.stamped("cancelled_at", "status = 'CANCELLED'"),
+        model.stamped("failed_at", "status = 'FAILED'"),
+        *model.not_negative("total"),
+        model.is_currency(),
+        *model.is_object("metadata"),
+        model.newest_first("orders"),
+        model.newest_first("orders", "user_id"),
+        model.newest_first("orders", "store_id"),
+        model.newest_first("orders", "status"),
+        model.sparse_index("orders", "payment_id"),
+    )
+
+    cart_id: UUID | None = model.reference("carts.id", "SET NULL", None, unique=True)
+    user_id: UUID = model.reference("users.id", "RESTRICT")
+    store_id: UUID | None = model.reference("stores.id", "RESTRICT", None)
+    status: OrderStatus = model.choice(OrderStatus.PENDING)
+    total: Decimal = model.amount()
+    currency: str = model.currency_code()
+    payment_method: str | None = model.column(None, max_length=64)
+    payment_id: UUID | None = model.column(None, sa_column_args=[ForeignKey("payments.id", ondelete="RESTRICT", use_alter=True)])
+    idempotency_key: str | None = model.column(None, max_length=255)
+    completed_at: datetime | None = model.moment()
+    cancelled_at: datetime | None = model.moment()
+    failed_at: datetime | None = model.moment()
+    metadata_: dict[str, Any] | None = model.metadata_column()
+
+
+class OrderItem(Timestamped, table=True):
+    """A line of an order: name, SKU and unit price as sold, whatever becomes of the product."""
+
+    __tablename__ = "order_items"
+    __table_args__ = (
+        UniqueConstraint("order_id", "product_id"),
+        CheckConstraint(QUANTITY_RANGE, name="quantity"),
+        *model.not_negative("price"),
+        model.is_currency(),
+    )
+
+    order_id: UUID = model.reference("orders.id", "CASCADE")
+    product_id: UUID = model.reference("products.id", "RESTRICT", index=True)
+    name: str = model.column(max_length=255)
+    sku: str | None = model.column(None, max_length=128)
+    quantity: int = model.column(1)
+    price: Decimal = model.amount()
+    currency: str = model.currency_code()
+
+
+class Payment(Timestamped, table=True):
+    """A charge for an order, tried or done: at most one COMPLETED per order.
+
+    A REFUNDED payment keeps its `completed_at`. `transaction_id` is the provider's name for the charge, unique with it.
+    """
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        UniqueConstraint("order_id", "idempotency_key"),
+        model.one_of("status", PaymentStatus),
+        model.stamped("completed_at", "status in ('COMPLETED', 'REFUNDED')"),
+        model.stamped("failed_at", "status = 'FAILED'"),
+        model.stamped("refunded_at", "status = 'REFUNDED'"),
+        CheckConstraint("(failure_code is null and failure_message is null) or status = 'FAILED'", name="failure_of_failed"),
+        *model.not_negative("amount"),
+        model.is_currency(),
+        *model.is_object("metadata"),
+        Index(
+            "uq_payments_transaction_id_provider",
+            "transaction_id",
+            "provider",
+            unique=True,
+            postgresql_where=text("transaction_id is not null"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index("uq_payments_completed", "order_id", unique=True, postgresql_where=text("status = 'COMPLETED'")),
+        model.newest_first("payments"),
+        model.newest_first("payments", "order_id"),
+        model.newest_first("payments", "status"),
+    )
+
+    order_id: UUID = model.reference("orders.id", "RESTRICT")
+    amount: Decimal = model.amount()
+    currency: str = model.currency_code()
+    status: PaymentStatus = model.choice(PaymentStatus.PENDING)
+    provider: str | None = model.column(None, max_length=50)
+    method: str | None = model.column(None, max_length=64)
+    transaction_id: str | None = model.column(None, max_length=255)
+    idempotency_key: str | None = model.column(None, max_length=255)
+    failure_code: str | None = model.column(None, max_length=64)
+    failure_message: str | None = model.column(None, max_length=500)
+    completed_at: datetime | None = model.moment()
+    failed_at: datetime | None = model.moment()
+    refunded_at: datetime | None = model.moment()
+    metadata_: dict[str, Any] | None = model.metadata_column()
+
+
+class _HasOrderStatus(Protocol):
+    @property
+    def status(self) -> str: ...
+
+
+def is_completed_order(order: _HasOrderStatus) -> bool:
+    """Whether an order was paid for (specification, type guards)."""
+    return order.status == OrderStatus.COMPLETED
+
+
+def validate_order_status_transition(current: OrderStatus, next_status: OrderStatus) -> bool:
+    """Whether an order may change from one status to another (specification, validation helpers; and PENDING to FAILED)."""
+    return current.can_become(next_status)
+
+
+def allowed_sources(next_status: OrderStatus) -> frozenset[OrderStatus]:
+    """The statuses that may become the given one: what a guarded UPDATE asks for in its WHERE."""
+    return frozenset(status for status in OrderStatus if status.can_become(next_status))
+
+
+IdempotencyKey = Annotated[str, Line(255)]
+PaymentMethod = Annotated[str, Line(64)]
+
+
+class OrderCreate(Input):
+    """A new PENDING order; its items come beside it."""
+
+    user_id: UUID
+    currency: CurrencyCode = "USD"
+    total: Amount
+    cart_id: UUID | None = None
+    store_id: UUID | None = None
+    payment_method: PaymentMethod | None = None
+    idempotency_key: IdempotencyKey | None = None
+    metadata: JsonObject | None = None
+
+
+class OrderItemCreate(Input):
+    """A line of a new order. Without `name` and `sku` the product's present ones are taken."""
+
+    product_id: UUID
+    quantity: Quantity
+    currency: CurrencyCode = "USD"
+    price: Amount
+    name: Annotated[str, Line(255)] | None = None
+    sku: Annotated[str, Line(128)] | None = None
+
+
+class OrderUpdate(Input):
+    """The change of an order: to a status that its present one can become."""
+
+    status: OrderStatus
+
+
+class PaymentCreate(Input):
+    """A charge for an order, tried or done."""
+
+    currency: CurrencyCode = "USD"
+    amount: Amount
+    status: PaymentStatus = PaymentStatus.PENDING
+    provider: Annotated[str, Line(50)] | None = None
+    method: PaymentMethod | None = None
+    transaction_id: Annotated[str, Line(255)] | None = None
+    idempotency_key: IdempotencyKey | None = None
+    failure_code: Annotated[str, Passage(64)] | None = None
+    failure_message: Annotated[str, Passage(500)] | None = None
+    metadata: JsonObject | None = None

@@ -1,0 +1,184 @@
+"""Stores: the shops of the platform, their settings, their reports, and the platform's own configuration."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+from sqlalchemy import CheckConstraint, Index, text
+
+from app.core import model
+from app.core.inputs import CurrencyCode, Input, JsonObject, JsonValue, Line, Passage, Update, Url
+from app.core.model import JSON, TEXT, SoftDeletable, Timestamped
+
+
+class StoreStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    DELETED = "DELETED"
+
+
+class ReportStatus(StrEnum):
+    """A report waits, is being computed, and is then ready or failed."""
+
+    PENDING = "PENDING"
+    PROCESSING = "PROCESSING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
+class Store(SoftDeletable, table=True):
+    """A shop. Its domain is its public name, in lower case, unique among the shops that exist."""
+
+    __tablename__ = "stores"
+    __table_args__ = (
+        model.one_of("status", StoreStatus),
+        model.deletion_is_dated(),
+        model.deleted_status(),
+        CheckConstraint("domain = lower(domain)", name="domain_lower_case"),
+        Index("uq_stores_domain", "domain", unique=True, postgresql_where=text("not is_deleted")),
+        model.newest_first("stores"),
+        model.newest_first("stores", "status"),
+        model.sparse_index("stores", "owner_id"),
+    )
+
+    name: str = model.column(max_length=255)
+    domain: str = model.column(max_length=253)
+    url: str | None = model.column(None, max_length=2048)
+    owner_id: UUID | None = model.reference("users.id", "RESTRICT", None)
+    status: StoreStatus = model.choice(StoreStatus.ACTIVE)
+
+
+class StoreSettings(Timestamped, table=True):
+    """How one shop counts money, tells time and speaks; `config` holds what has no column."""
+
+    __tablename__ = "store_settings"
+    __table_args__ = (model.is_currency(), *model.is_object("config"))
+
+    store_id: UUID = model.reference("stores.id", "CASCADE", unique=True)
+    currency: str = model.currency_code()
+    timezone: str = model.column("UTC", max_length=64)
+    language: str = model.column("en", max_length=35)
+    config: dict[str, Any] = model.column({}, sa_type=JSON)
+
+
+class Report(Timestamped, table=True):
+    """A report of one shop, computed in the background; `data` holds the result, `url` where its file is."""
+
+    __tablename__ = "reports"
+    __table_args__ = (
+        model.one_of("status", ReportStatus),
+        model.stamped("generated_at", "status = 'READY'"),
+        CheckConstraint("error is null or status = 'FAILED'", name="error_of_failed"),
+        *model.is_object("parameters"),
+        model.newest_first("reports"),
+        model.newest_first("reports", "store_id"),
+        model.newest_first("reports", where="status in ('PENDING', 'PROCESSING')", name="ix_reports_unfinished"),
+        model.sparse_index("reports", "requested_by"),
+    )
+
+    store_id: UUID = model.reference("stores.id", "CASCADE")
+    requested_by: UUID | None = model.reference("users.id", "SET NULL", None)
+    type: str = model.column(max_length=64)
+    parameters: dict[str, Any] = model.column({}, sa_type=JSON)
+    status: ReportStatus = model.choice(ReportStatus.PENDING)
+    data: Any | None = model.column(None, sa_type=JSON)
+    url: str | None = model.column(None, max_length=2048)
+    generated_at: datetime | None = model.moment()
+    error: str | None = model.column(None, max_length=1000)
+
+
+class Config(Timestamped, table=True):
+    """One named setting of the platform that administrators change while it runs."""
+
+    __tablename__ = "config"
+
+    key: str = model.column(max_length=128, unique=True)
+    value: Any = model.column(sa_type=JSON, nullable=False)
+    description: str | None = model.column(None, sa_type=TEXT)
+
+
+@cache
+def timezones() -> frozenset[str]:
+    """The names of the IANA time zones that this machine knows, without the machine's own."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+def _known_timezone(value: str) -> str:
+    if value not in timezones():
+        raise PydanticCustomError("timezone", "must be the name of an IANA time zone, such as Europe/Berlin")
+    return value
+
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+
+
+def _domain(value: str) -> str:
+    if not _DOMAIN.fullmatch(value):
+        raise PydanticCustomError("domain", "must be a host name, such as shop.example.com")
+    return value
+
+
+Timezone = Annotated[str, AfterValidator(_known_timezone)]
+Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+"""A language tag in the form of BCP 47, such as en or pt-BR."""
+
+Domain = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=253), AfterValidator(_domain)]
+"""A host name (RFC 1123) with at least one dot, in lower case."""
+
+StoreName = Annotated[str, Line(255)]
+
+
+class StoreSettingsUpdate(Update):
+    """Settings to change; `config`, when given, is merged by key over the present one."""
+
+    currency: CurrencyCode | None = None
+    timezone: Timezone | None = None
+    language: Language | None = None
+    config: JsonObject | None = None
+
+
+class StoreCreate(Input):
+    """A new shop; without settings it gets the defaults (USD, UTC, en)."""
+
+    name: StoreName
+    domain: Domain
+    url: Url | None = None
+    owner_id: UUID | None = None
+    status: StoreStatus = StoreStatus.ACTIVE
+    settings: StoreSettingsUpdate = StoreSettingsUpdate()
+
+
+class StoreUpdate(Update):
+    """What may change about a shop; deleting and restoring have their own methods."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"url"})
+
+    name: StoreName | None = None
+    domain: Domain | None = None
+    url: Url | None = None
+    owner_id: UUID | None = None
+    status: StoreStatus | None = None
+
+
+class ReportCreate(Input):
+    """A report to compute."""
+
+    store_id: UUID
+    requested_by: UUID | None = None
+    type: Annotated[str, Line(64)]
+    parameters: JsonObject = Field(default_factory=dict)
+
+
+class ConfigSet(Input):
+    """A platform setting to write, new or not."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=128)]
+    value: JsonValue
+    description: Annotated[str, Passage(500)] | None = None
