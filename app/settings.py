@@ -1,0 +1,285 @@
+"""Everything that can be set from outside, read once from the environment when the process starts.
+
+A setting is an environment variable of the field's name in upper case. In development a `.env` file is read as well, and the
+environment wins over it; in production only the environment counts. An empty variable is one that is not set.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+# OWASP, Password Storage Cheat Sheet: the least that argon2id should be given.
+ARGON2_LEAST_MEMORY_KIB = 19 * 1024
+ARGON2_LEAST_TIME_COST = 2
+
+
+class Environment(StrEnum):
+    """Where the gateway runs; it decides the defaults of what only developers should see."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class LogLevel(StrEnum):
+    """The least severe kind of event that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """Lines for people or objects for machines."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class SettingsError(Exception):
+    """A setting has a wrong value. The text names each variable and what it may be; the values of secrets are never in it."""
+
+
+def _in_development(data: dict[str, Any]) -> bool:
+    return data["environment"] is Environment.DEVELOPMENT
+
+
+def _log_format_of(data: dict[str, Any]) -> LogFormat:
+    return LogFormat.CONSOLE if _in_development(data) else LogFormat.JSON
+
+
+def _lower_case(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _comma_separated(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _split_url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        well_formed = url.scheme in schemes and (url.port is None or url.port > 0)
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise ValueError(f"must be a URL like {example}")
+    return url
+
+
+def _postgresql_url(value: SecretStr) -> SecretStr:
+    example = "postgresql://user:password@host:5432/database"
+    if not _split_url(value.get_secret_value(), ("postgresql", "postgres"), example).path.strip("/"):
+        raise ValueError(f"must name a database, like {example}")
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    _split_url(value.get_secret_value(), ("redis", "rediss", "unix"), "redis://user:password@host:6379/0")
+    return value
+
+
+def _clickhouse_url(value: SecretStr) -> SecretStr:
+    example = "http://user:password@host:8123/database"
+    if not _split_url(value.get_secret_value(), ("http", "https"), example).hostname:
+        raise ValueError(f"must name a host, like {example}")
+    return value
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        url = _split_url(origin, ("http", "https"), "https://shop.example, with no path")
+        if not url.hostname or origin != f"{url.scheme}://{url.netloc}" or "@" in url.netloc:
+            raise ValueError(f"{origin!r} must be an origin like https://shop.example, with no path")
+    return value
+
+
+PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+ClickhouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Raises pydantic's ValidationError; `read_settings` turns that into a SettingsError."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_file=".env", env_ignore_empty=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    environment: Annotated[Environment, BeforeValidator(_lower_case)] = Field(
+        default=Environment.DEVELOPMENT,
+        description="`development` or `production`. Production shows nothing that only developers should see.",
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests.")
+    data_dir: Path = Field(default=Path(".data"), description="Folder of the embedded servers' data.")
+
+    database_url: PostgresqlUrl | None = Field(
+        default=None, description="PostgreSQL, as `postgresql://user:password@host:5432/database`. Not set: the embedded server."
+    )
+    database_replica_url: PostgresqlUrl | None = Field(
+        default=None, description="A read replica of the same database. Not set: reads go to `DATABASE_URL`."
+    )
+    database_pool_min: int = Field(default=2, ge=0, le=1000, description="Connections kept open per process.")
+    database_pool_max: int = Field(default=10, ge=1, le=1000, description="Most connections per process.")
+    database_statement_timeout_ms: int = Field(
+        default=10_000, ge=1, le=3_600_000, description="Milliseconds after which PostgreSQL ends a statement."
+    )
+    database_lock_timeout_ms: int = Field(
+        default=3_000, ge=1, le=3_600_000, description="Milliseconds after which a statement gives up waiting for a lock."
+    )
+    database_connect_timeout: float = Field(default=5, gt=0, le=300, description="Seconds to wait for a connection.")
+    redis_url: RedisUrl | None = Field(
+        default=None, description="Redis or Valkey, as `redis://host:6379/0`, for cache and subscriptions. Not set: memory and PostgreSQL."
+    )
+    clickhouse_url: ClickhouseUrl | None = Field(
+        default=None, description="ClickHouse, as `http://user:password@host:8123/database`. Not set: the embedded chDB."
+    )
+
+    request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
+    request_max_bytes: int = Field(default=1_000_000, ge=1_000, le=100_000_000, description="Largest request body in bytes.")
+    shutdown_grace: float = Field(default=20, ge=0, le=600, description="Seconds that requests in flight get to finish at shutdown.")
+    cors_origins: Origins = Field(
+        default=(), description="Origins that browsers may call from, separated by commas, as `https://shop.example`."
+    )
+
+    demo_data: bool = Field(default_factory=_in_development, description="Fill an empty database with a demo shop at start.")
+    graphiql: bool = Field(default_factory=_in_development, description="Serve GraphiQL at `GET /graphql` to browsers.")
+    introspection: bool = Field(default_factory=_in_development, description="Answer introspection queries.")
+    log_level: Annotated[LogLevel, BeforeValidator(_lower_case)] = Field(
+        default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower_case)] = Field(
+        default_factory=_log_format_of, description="`console` for people, `json` for machines."
+    )
+
+    session_lifetime: int = Field(default=86_400, ge=60, le=31_536_000, description="Seconds after which a session ends whatever happens.")
+    session_idle_timeout: int = Field(
+        default=14_400, ge=60, le=31_536_000, description="Seconds without a request after which a session ends."
+    )
+    argon2_time_cost: int = Field(
+        default=3, ge=1, le=100, description="Passes of argon2id over its memory (RFC 9106, second recommendation)."
+    )
+    argon2_memory_kib: int = Field(default=65_536, ge=8, le=4_194_304, description="Memory of one password hash in KiB.")
+    argon2_parallelism: int = Field(default=4, ge=1, le=64, description="Lanes of one password hash.")
+    hash_threads: int = Field(default=2, ge=1, le=64, description="Password hashes computed at the same time, each in its thread.")
+
+    max_depth: int = Field(default=12, ge=1, le=100, description="Deepest nesting of a GraphQL operation.")
+    max_cost: int = Field(default=20_000, ge=1, le=10_000_000, description="Highest cost of a GraphQL operation; list sizes multiply.")
+    max_aliases: int = Field(default=30, ge=0, le=10_000, description="Most aliases in a GraphQL operation.")
+    max_tokens: int = Field(default=5_000, ge=10, le=1_000_000, description="Most tokens in a GraphQL document.")
+    max_root_fields: int = Field(default=20, ge=1, le=1_000, description="Most root fields in a GraphQL operation.")
+    max_batch: int = Field(default=0, ge=0, le=10, description="Most operations in one HTTP request; 0 refuses batches.")
+    page_size_default: int = Field(default=20, ge=1, le=1_000, description="Items in a page when `first` and `last` are not given.")
+    page_size_max: int = Field(default=100, ge=1, le=1_000, description="Most items in a page.")
+    page_size_max_staff: int = Field(default=250, ge=1, le=1_000, description="Most items in a page for a store's staff.")
+    cache_ttl: int = Field(default=60, ge=0, le=86_400, description="Seconds that a row may stay in the cache; 0 turns the cache off.")
+
+    @property
+    def is_production(self) -> bool:
+        """Whether customers are served, so that nothing meant for developers may be shown."""
+        return self.environment is Environment.PRODUCTION
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Reads the arguments, then the environment, then `.env`, which a production environment leaves unread."""
+        given = env_settings() | init_settings()
+        if str(given.get("environment", "")).lower() == Environment.PRODUCTION:
+            return init_settings, env_settings
+        return init_settings, env_settings, dotenv_settings
+
+    @model_validator(mode="after")
+    def _orders_hold(self) -> Self:
+        self._require_order("database_pool_min", "database_pool_max")
+        self._require_order("session_idle_timeout", "session_lifetime")
+        self._require_order("page_size_default", "page_size_max")
+        self._require_order("page_size_max", "page_size_max_staff")
+        return self
+
+    @model_validator(mode="after")
+    def _hashes_are_strong(self) -> Self:
+        if self.argon2_memory_kib < 8 * self.argon2_parallelism:
+            raise ValueError(f"ARGON2_MEMORY_KIB must be at least 8 times ARGON2_PARALLELISM, {8 * self.argon2_parallelism}")
+        if self.is_production and self.argon2_memory_kib < ARGON2_LEAST_MEMORY_KIB:
+            raise ValueError(f"ARGON2_MEMORY_KIB must be at least {ARGON2_LEAST_MEMORY_KIB} in production (OWASP)")
+        if self.is_production and self.argon2_time_cost < ARGON2_LEAST_TIME_COST:
+            raise ValueError(f"ARGON2_TIME_COST must be at least {ARGON2_LEAST_TIME_COST} in production (OWASP)")
+        return self
+
+    def _require_order(self, lower: str, upper: str) -> None:
+        if getattr(self, lower) > getattr(self, upper):
+            raise ValueError(f"{lower.upper()} ({getattr(self, lower)}) must not exceed {upper.upper()} ({getattr(self, upper)})")
+
+
+def read_settings(**given: object) -> Settings:
+    """The settings of the environment; `given` wins over it, by field name.
+
+    Raises SettingsError with one line per wrong value.
+    """
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError("\n".join(_complaints(error))) from None
+
+
+def settings_table() -> str:
+    """A Markdown table of every setting: variable, default, meaning."""
+    rows = (f"| `{name.upper()}` | {_default_text(field)} | {field.description} |" for name, field in Settings.model_fields.items())
+    return "\n".join(["| Variable | Default | Meaning |", "| --- | --- | --- |", *rows])
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    for details in error.errors(include_url=False):
+        # A default that depends on a wrong setting says nothing of its own.
+        if details["type"] != "default_factory_not_called":
+            yield _complaint(details)
+
+
+def _complaint(details: ErrorDetails) -> str:
+    message = details["msg"].removeprefix("Value error, ")
+    if not details["loc"]:
+        return message
+    name = str(details["loc"][0])
+    field = Settings.model_fields[name]
+    shown = "" if _is_secret(field) else f" (it is {str(details['input'])[:100]!r})"
+    return f"{name.upper()}: {message}{shown}"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
+
+
+def _default_text(field: FieldInfo) -> str:
+    if field.default is not PydanticUndefined:
+        return _value_text(field.default)
+    made = field.get_default(call_default_factory=True, validated_data={"environment": Environment.DEVELOPMENT})
+    made_in_production = field.get_default(call_default_factory=True, validated_data={"environment": Environment.PRODUCTION})
+    return f"{_value_text(made)} in development, {_value_text(made_in_production)} in production"
+
+
+def _value_text(value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(settings_table() + "\n")
