@@ -6,14 +6,14 @@ compiled statements: columns carry none of Python's, which only an engine of SQL
 say the same for objects that were never stored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict
-from sqlalchemy import BigInteger, CheckConstraint, Computed, DateTime, Index, Numeric, Text, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, DateTime, ForeignKey, Index, Numeric, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
@@ -116,9 +116,13 @@ def moment(default: Literal["now"] | None = None) -> Any:
     return Field(default_factory=utc_now, sa_type=TIMESTAMP, sa_column_kwargs=_SERVER_NOW)
 
 
-def reference(target: str, ondelete: OnDelete, default: Any = ..., *, index: bool = False, **options: Any) -> Any:
-    """A foreign key such as `"users.id"`; ask for an index unless a composite one starts with the column."""
-    return column(default, foreign_key=target, ondelete=ondelete, index=index, **options)
+def reference(target: str, ondelete: OnDelete, default: Any = ..., *, index: bool = False, circular: bool = False, **options: Any) -> Any:
+    """A foreign key such as `"users.id"`; ask for an index unless a composite one starts with the column.
+
+    Where two tables refer to each other, the reference to the one that is made second is `circular`.
+    """
+    key = ForeignKey(target, ondelete=ondelete, use_alter=circular)
+    return column(default, sa_column_args=[key], index=index, **options)
 
 
 def generated(expression: str, *, stored: bool) -> Any:
@@ -174,5 +178,6 @@ def sparse_index(table: str, column: str) -> Index:
 
 def newest_first(table: str, *columns: str, where: str | None = None, name: str | None = None) -> Index:
     """The index behind a list in keyset order, read in either direction, after `columns` held equal."""
-    keys: Sequence[str] = (*columns, "created_at", "id")
-    return Index(name or f"ix_{table}_{'_'.join(keys)}", *keys, postgresql_where=None if where is None else text(where))
+    keys = (*columns, "created_at", "id")
+    condition: dict[str, Any] = {"postgresql_where": text(where)} if where else {}
+    return Index(name or f"ix_{table}_{'_'.join(keys)}", *keys, **condition)

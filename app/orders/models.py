@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 
 from app.carts.models import QUANTITY_RANGE, Quantity
 from app.core import model
@@ -77,7 +77,7 @@ class Order(Timestamped, table=True):
     total: Decimal = model.amount()
     currency: str = model.currency_code()
     payment_method: str | None = model.column(None, max_length=64)
-    payment_id: UUID | None = model.column(None, sa_column_args=[ForeignKey("payments.id", ondelete="RESTRICT", use_alter=True)])
+    payment_id: UUID | None = model.reference("payments.id", "RESTRICT", None, circular=True)
     idempotency_key: str | None = model.column(None, max_length=255)
     completed_at: datetime | None = model.moment()
     cancelled_at: datetime | None = model.moment()

@@ -50,7 +50,7 @@ class Store(SoftDeletable, table=True):
     name: str = model.column(max_length=255)
     domain: str = model.column(max_length=253)
     url: str | None = model.column(None, max_length=2048)
-    owner_id: UUID | None = model.reference("users.id", "RESTRICT", None)
+    owner_id: UUID | None = model.reference("users.id", "RESTRICT", None, circular=True)
     status: StoreStatus = model.choice(StoreStatus.ACTIVE)
 
 
