@@ -1,0 +1,90 @@
+"""Who may ask for a field, declared beside the field and printed in the schema.
+
+orders: Connection[Order] = connection("orders", ..., access=signed_in)
+async def create_product(...): ...        # @mutation(access=requires("products:write"))
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import strawberry
+from strawberry.extensions import FieldExtension
+from strawberry.schema_directive import Location
+from strawberry.types.field import StrawberryField
+
+from app.api.errors import FORBIDDEN, UNAUTHENTICATED, AccessDenied
+from app.core.security import Viewer
+
+
+@strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Open to everybody.")
+class Public:
+    pass
+
+
+@strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Needs a signed-in account.")
+class Authenticated:
+    pass
+
+
+@strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Needs this permission, in the form `resource:action`.")
+class Requires:
+    permission: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask: everybody, whoever is signed in, or holders of a permission."""
+
+    authenticated: bool = False
+    permission: str | None = None
+
+    @property
+    def directive(self) -> object:
+        if self.permission:
+            return Requires(permission=self.permission)
+        return Authenticated() if self.authenticated else Public()
+
+    def allows(self, viewer: Viewer) -> bool:
+        if self.permission:
+            return viewer.can(self.permission)
+        return viewer.is_authenticated or not self.authenticated
+
+    def check(self, viewer: Viewer) -> None:
+        """Raises `AccessDenied` where the viewer may not ask."""
+        if self.allows(viewer):
+            return
+        if not viewer.is_authenticated:
+            raise AccessDenied(UNAUTHENTICATED, "sign in first: send `Authorization: Bearer <token>`")
+        raise AccessDenied(FORBIDDEN, f"this needs the permission {self.permission}")
+
+
+public = Access()
+signed_in = Access(authenticated=True)
+
+
+def requires(permission: str) -> Access:
+    return Access(authenticated=True, permission=permission)
+
+
+class Guard(FieldExtension):
+    """Checks the declared access before a field resolves."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    def apply(self, field: StrawberryField) -> None:
+        field.directives = [*field.directives, self.access.directive]
+
+    def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
+        self.access.check(info.context.viewer)
+        return next_(source, info, **kwargs)
+
+    async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
+        self.access.check(info.context.viewer)
+        return await next_(source, info, **kwargs)
+
+
+def guarded(access: Access, description: str | None = None) -> Any:
+    """A column that only some may read; for the others the field is null, with an error that says what it needs."""
+    return strawberry.field(extensions=[Guard(access)], description=description, metadata={"access": access})

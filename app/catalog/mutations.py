@@ -1,0 +1,84 @@
+"""Changing the catalogue: for staff."""
+
+from decimal import Decimal
+
+import strawberry
+from strawberry import UNSET
+from strawberry.scalars import JSON
+
+from app.api.context import Info
+from app.api.inputs import IdInput
+from app.api.mutations import given, mutation
+from app.api.permissions import requires
+from app.api.scalars import decode_id
+from app.catalog.models import InventorySet, ProductCreate, ProductUpdate
+from app.catalog.types import InventoryPayload, ProductPayload, ProductStatus
+
+WRITE = requires("products:write")
+
+
+@strawberry.input
+class CreateProductInput:
+    name: str
+    price: Decimal = strawberry.field(description="In major units, at most as many decimals as the currency has.")
+    currency: str = "USD"
+    sku: str | None = UNSET
+    description: str | None = UNSET
+    category: str | None = UNSET
+    image_url: str | None = UNSET
+    metadata: JSON | None = UNSET
+    store_ids: list[strawberry.ID] | None = strawberry.field(default=UNSET, description="The stores that sell it.")
+
+
+@strawberry.input(description="What is left out stays as it is.")
+class UpdateProductInput:
+    id: strawberry.ID
+    name: str | None = UNSET
+    price: Decimal | None = UNSET
+    currency: str | None = UNSET
+    sku: str | None = UNSET
+    description: str | None = UNSET
+    category: str | None = UNSET
+    image_url: str | None = UNSET
+    status: ProductStatus | None = UNSET  # type: ignore[valid-type]
+    metadata: JSON | None = UNSET
+    store_ids: list[strawberry.ID] | None = UNSET
+
+
+@strawberry.input
+class SetInventoryInput:
+    product_id: strawberry.ID
+    on_hand: int
+
+
+def _store_ids(ids: list[strawberry.ID] | None) -> dict[str, object]:
+    if ids is UNSET or ids is None:
+        return {}
+    return {"store_ids": [decode_id(id, "Store", "storeIds") for id in ids]}
+
+
+@strawberry.type
+class CatalogMutation:
+    @mutation(access=WRITE)
+    async def create_product(self, info: Info, input: CreateProductInput) -> ProductPayload | None:
+        values = {**given(input, without=("store_ids",)), **_store_ids(input.store_ids), "created_by": info.context.viewer.user_id}
+        return ProductPayload(product=await info.context.repositories.products.create_in_stores(ProductCreate.model_validate(values)))
+
+    @mutation(access=WRITE)
+    async def update_product(self, info: Info, input: UpdateProductInput) -> ProductPayload | None:
+        values = {**given(input, without=("id", "store_ids")), **_store_ids(input.store_ids), "updated_by": info.context.viewer.user_id}
+        change = ProductUpdate.model_validate(values)
+        return ProductPayload(product=await info.context.repositories.products.update_product(decode_id(input.id, "Product", "id"), change))
+
+    @mutation(access=WRITE, description="Take a product off sale. Orders keep it; carts show that it is gone.")
+    async def archive_product(self, info: Info, input: IdInput) -> ProductPayload | None:
+        return ProductPayload(product=await info.context.repositories.products.archive(decode_id(input.id, "Product", "id")))
+
+    @mutation(access=WRITE, description="Put an archived product on sale again.")
+    async def restore_product(self, info: Info, input: IdInput) -> ProductPayload | None:
+        return ProductPayload(product=await info.context.repositories.products.unarchive(decode_id(input.id, "Product", "id")))
+
+    @mutation(access=requires("inventory:write"), description="Say how many pieces of a product are in the warehouse.")
+    async def set_inventory(self, info: Info, input: SetInventoryInput) -> InventoryPayload | None:
+        stock = InventorySet(product_id=decode_id(input.product_id, "Product", "productId"), on_hand=input.on_hand)
+        return InventoryPayload(inventory=await info.context.repositories.inventory.set_on_hand(stock.product_id, stock.on_hand))

@@ -1,0 +1,215 @@
+"""Products and their inventory: every statement on them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, any_, bindparam, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.catalog.models import Inventory, Product, ProductCreate, ProductStatus, ProductStore, ProductUpdate
+from app.core.batch import one_by
+from app.core.errors import ErrorCode, NotFound
+from app.core.money import exact
+from app.core.repository import Repository, as_values, transactional
+from app.core.security import ViewerKind
+from app.stores.models import Store
+
+LINKS = ProductStore.__table__  # type: ignore[attr-defined]
+STORES = Store.__table__  # type: ignore[attr-defined]
+
+
+class ProductRepository(Repository[Product]):
+    """The public sees what is for sale; staff of a store also what it sells, whatever its status."""
+
+    model = Product
+    cached = False
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "uq_products_sku": (ErrorCode.TAKEN, "sku", "another product has this SKU"),
+        "fk_product_stores_store_id_stores": (ErrorCode.NOT_FOUND, "storeIds", "a store with this id does not exist"),
+    }
+
+    find_by_ids = one_by("id")
+    find_sold_by_ids = one_by("id", scoped=False)
+    """Products of lines that the viewer may see: an archived or deleted product is still what was sold."""
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        active = table.c.status == ProductStatus.ACTIVE.value
+        if viewer is not ViewerKind.STAFF:
+            return active
+        own = exists().where(LINKS.c.product_id == table.c.id, LINKS.c.store_id == bindparam("viewer_store_id"))
+        return or_(active, own)
+
+    async def find_by_sku(self, sku: str) -> Product | None:
+        return await self.find_first({"sku": sku})
+
+    @transactional
+    async def create_in_stores(self, product: ProductCreate) -> Product:
+        """A new product, its inventory of 0 pieces and the stores that sell it: all or nothing."""
+        values = as_values(product)
+        store_ids = values.pop("store_ids")
+        row = await self.create(values)
+        await self.repositories.unscoped.of(InventoryRepository).create({"product_id": row.id})
+        await self._sell_in(row.id, store_ids)
+        return row
+
+    @transactional
+    async def update_product(self, id: UUID, product: ProductUpdate) -> Product:
+        """Change a product and, where given, the stores that sell it. Raises `NotFound`; `UserError` where the price does not suit the currency."""
+        current = await self.lock_by_id(id)
+        if current is None:
+            raise NotFound("no Product has this id")
+        values = as_values(product)
+        store_ids = values.pop("store_ids", None)
+        if "price" in values or "currency" in values:
+            exact(values.get("price", current.price), values.get("currency", current.currency))
+        if store_ids is not None:
+            await self._sell_in(id, store_ids)
+        return await self.update_by_id(id, values) if values else current
+
+    async def archive(self, id: UUID) -> Product:
+        """Take a product off sale; carts that hold it show that it is gone. Raises `NotFound`."""
+        return await self.update_by_id(id, {"status": ProductStatus.ARCHIVED.value})
+
+    async def unarchive(self, id: UUID) -> Product:
+        """Put an archived product on sale again; raises `NotFound`."""
+        return await self.update_by_id(id, {"status": ProductStatus.ACTIVE.value})
+
+    async def find_oldest_store_id(self, product_id: UUID) -> UUID | None:
+        """The store that sells the product and was made first: where it is bought unless the caller says otherwise."""
+        statement = self.statement("find_oldest_store_id", self._oldest_store)
+        return await self.value(statement, product_id=product_id)  # type: ignore[no-any-return]
+
+    async def is_sold_by(self, product_id: UUID, store_id: UUID) -> bool:
+        statement = self.statement(
+            "is_sold_by",
+            lambda: select(
+                exists().where(
+                    LINKS.c.product_id == bindparam("product_id"),
+                    LINKS.c.store_id == bindparam("store_id"),
+                    LINKS.c.store_id == STORES.c.id,
+                    STORES.c.status == "ACTIVE",
+                )
+            ),
+        )
+        return bool(await self.value(statement, product_id=product_id, store_id=store_id))
+
+    async def lock_for_sale(self, ids: Sequence[UUID]) -> dict[UUID, Product]:
+        """The products that are for sale, kept from changing until the transaction ends; in the order of ids, so that no two buyers deadlock."""
+        statement = self.statement(
+            "lock_for_sale",
+            lambda: (
+                self.base(scoped=False)
+                .where(
+                    self.table.c.id == any_(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True)))),
+                    self.table.c.status == "ACTIVE",
+                    ~self.table.c.is_deleted,
+                )
+                .order_by(self.table.c.id)
+                .with_for_update(read=True, of=self.table)
+            ),
+        )
+        return {row.id: row for row in await self.rows(statement, ids=list(ids))}
+
+    async def _sell_in(self, product_id: UUID, store_ids: Sequence[UUID] | frozenset[UUID]) -> None:
+        ids = PG_UUID(as_uuid=True)
+        wanted = bindparam("store_ids", type_=ARRAY(ids))
+        drop = self.statement(
+            "sell_in_drop", lambda: LINKS.delete().where(LINKS.c.product_id == bindparam("product_id"), ~(LINKS.c.store_id == any_(wanted)))
+        )
+        add = self.statement(
+            "sell_in_add",
+            lambda: (
+                upsert(LINKS)
+                .from_select(["product_id", "store_id"], select(bindparam("product_id", type_=ids), func.unnest(wanted)))
+                .on_conflict_do_nothing()
+            ),
+        )
+        for statement in (drop, add):
+            await self.rows(statement, product_id=product_id, store_ids=list(store_ids))
+
+    def _oldest_store(self) -> Select[Any]:
+        return (
+            select(STORES.c.id)
+            .join(LINKS, LINKS.c.store_id == STORES.c.id)
+            .where(LINKS.c.product_id == bindparam("product_id"), STORES.c.status == "ACTIVE", ~STORES.c.is_deleted)
+            .order_by(STORES.c.created_at, STORES.c.id)
+            .limit(1)
+        )
+
+
+class InventoryRepository(Repository[Inventory]):
+    """Pieces per product. What is on hand and reserved is for staff (the field says so); what is available is for all."""
+
+    model = Inventory
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "ck_inventory_reserved_on_hand": (ErrorCode.CONFLICT, "onHand", "more pieces are reserved for orders than would be on hand"),
+        "fk_inventory_product_id_products": (ErrorCode.NOT_FOUND, "productId", "a product with this id does not exist"),
+    }
+
+    find_by_product_ids = one_by("product_id", scoped=False)
+
+    async def set_on_hand(self, product_id: UUID, on_hand: int) -> Inventory:
+        """Say how many pieces there are now. Raises `UserError` when more are reserved, or no such product exists."""
+        statement = self.statement("set_on_hand", self._set_on_hand)
+        row = await self.row(statement, product_id=product_id, on_hand=on_hand)
+        assert row is not None
+        return row
+
+    async def reserve(self, quantities: Mapping[UUID, int]) -> list[UUID]:
+        """Reserve pieces for an order; returns the products of which too few are available (then nothing may be kept: roll back).
+
+        One statement in the order of product ids, so concurrent buyers queue instead of deadlocking.
+        """
+        await self._lock(list(quantities))
+        done = await self._move(quantities, on_hand=0, reserved=1, enough=self.table.c.on_hand - self.table.c.reserved)
+        return [product_id for product_id in quantities if product_id not in done]
+
+    async def release(self, quantities: Mapping[UUID, int]) -> None:
+        """Give reserved pieces back."""
+        await self._lock(list(quantities))
+        await self._move(quantities, on_hand=0, reserved=-1, enough=self.table.c.reserved)
+
+    async def commit(self, quantities: Mapping[UUID, int]) -> None:
+        """Reserved pieces have been sold: they are no longer on hand."""
+        await self._lock(list(quantities))
+        await self._move(quantities, on_hand=-1, reserved=-1, enough=self.table.c.reserved)
+
+    async def _lock(self, product_ids: list[UUID]) -> None:
+        statement = self.statement(
+            "lock",
+            lambda: (
+                select(self.table.c.product_id)
+                .where(self.table.c.product_id == any_(bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True)))))
+                .order_by(self.table.c.product_id)
+                .with_for_update()
+            ),
+        )
+        await self.rows(statement, product_ids=product_ids)
+
+    async def _move(self, quantities: Mapping[UUID, int], *, on_hand: int, reserved: int, enough: Any) -> set[UUID]:
+        statement = self.statement(("move", on_hand, reserved), lambda: self._moved(on_hand, reserved, enough))
+        moved = await self.rows(statement, product_ids=list(quantities), quantities=list(quantities.values()))
+        return {row.product_id for row in moved}
+
+    def _moved(self, on_hand: int, reserved: int, enough: Any) -> Any:
+        pieces = func.unnest(
+            bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))), bindparam("quantities", type_=ARRAY(self.table.c.on_hand.type))
+        ).table_valued("product_id", "quantity", name="pieces")
+        return (
+            update(self.table)
+            .where(self.table.c.product_id == pieces.c.product_id, enough >= pieces.c.quantity)
+            .values(
+                on_hand=self.table.c.on_hand + on_hand * pieces.c.quantity,
+                reserved=self.table.c.reserved + reserved * pieces.c.quantity,
+                updated_at=func.now(),
+            )
+            .returning(self.table.c.product_id)
+        )
+
+    def _set_on_hand(self) -> Any:
+        row = upsert(self.table).values(product_id=bindparam("product_id"), on_hand=bindparam("on_hand"))
+        changed = row.on_conflict_do_update(index_elements=["product_id"], set_={"on_hand": row.excluded.on_hand, "updated_at": func.now()})
+        return changed.returning(*self.table.c)

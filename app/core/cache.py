@@ -1,0 +1,137 @@
+"""Rows that change slowly, kept for a while: aiocache in memory, or in Redis when it is configured.
+
+A write invalidates after commit, on every process. A reader that began before an invalidation does not store what it read (`generation`).
+A cache that fails is a miss: it is logged and counted, and never fails a request.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import orjson
+import structlog
+from aiocache import SimpleMemoryCache
+from aiocache.backends.redis import RedisCache
+from aiocache.base import BaseCache
+from aiocache.serializers import BaseSerializer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.core.metrics import Metrics
+from app.core.pubsub import PubSub
+
+MAX_ENTRIES = 50_000
+SEPARATOR = "\n"
+NAMESPACE = "neurotracker:"
+
+log = structlog.get_logger(__name__)
+
+
+class OrjsonSerializer(BaseSerializer):  # type: ignore[misc]
+    """Rows as JSON: nothing read from a shared cache can run code."""
+
+    DEFAULT_ENCODING = None
+
+    def dumps(self, value: Any) -> bytes:
+        return orjson.dumps(value, default=str)
+
+    def loads(self, value: bytes | None) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+class BoundedMemoryCache(SimpleMemoryCache):  # type: ignore[misc]
+    """aiocache's memory cache with a limit: the oldest entries go first."""
+
+    async def _set(self, key: Any, value: Any, ttl: Any = None, _cas_token: Any = None, _conn: Any = None) -> Any:
+        while len(self._cache) >= MAX_ENTRIES:
+            await self._delete(next(iter(self._cache)))
+        return await super()._set(key, value, ttl=ttl, _cas_token=_cas_token, _conn=_conn)
+
+
+class Cache:
+    """Get, set and invalidate by key; `ttl` in seconds bounds how long a missed invalidation could matter."""
+
+    def __init__(self, backend: BaseCache, metrics: Metrics, ttl: float = 60, pubsub: PubSub | None = None) -> None:
+        self._backend = backend
+        self._metrics = metrics
+        self._ttl = ttl
+        self._pubsub = pubsub
+        self.generation = 0
+        self.shares_objects = isinstance(backend, SimpleMemoryCache)
+
+    async def open(self) -> None:
+        if self._pubsub:
+            await self._pubsub.open(self._heard)
+
+    async def close(self) -> None:
+        if self._pubsub:
+            await self._pubsub.close()
+        await self._backend.close()
+
+    async def get(self, key: str) -> Any | None:
+        try:
+            value = await self._backend.get(key)
+        except (OSError, TimeoutError, RedisError) as error:
+            log.warning("cache_failed", operation="get", error=type(error).__name__)
+            value = None
+        self._metrics.cache.labels("miss" if value is None else "hit").inc()
+        return value
+
+    async def set(self, key: str, value: Any, generation: int) -> None:
+        """Store what was read while `generation` was current; dropped if anything was invalidated since."""
+        if generation != self.generation:
+            return
+        try:
+            await self._backend.set(key, value, ttl=self._ttl)
+        except (OSError, TimeoutError, RedisError) as error:
+            log.warning("cache_failed", operation="set", error=type(error).__name__)
+
+    async def invalidate(self, keys: Sequence[str]) -> None:
+        """Forget keys here and on every other process."""
+        await self._forget(keys)
+        if self._pubsub:
+            try:
+                await self._pubsub.publish(SEPARATOR.join(keys))
+            except (OSError, TimeoutError, RedisError) as error:
+                log.warning("cache_failed", operation="publish", error=type(error).__name__)
+
+    async def clear(self) -> None:
+        """Forget everything here: after a gap in the messages nothing in memory can be trusted."""
+        self.generation += 1
+        if self.shares_objects:
+            await self._backend.clear()
+
+    async def _heard(self, message: str) -> None:
+        await self._forget(message.split(SEPARATOR))
+
+    async def _forget(self, keys: Sequence[str]) -> None:
+        self.generation += 1
+        try:
+            for key in keys:
+                await self._backend.delete(key)
+        except (OSError, TimeoutError, RedisError) as error:
+            log.warning("cache_failed", operation="delete", error=type(error).__name__)
+
+
+def memory_backend() -> BaseCache:
+    return BoundedMemoryCache(timeout=1)
+
+
+def redis_backend(url: str) -> BaseCache:
+    """A cache in Redis or Valkey; `url` as redis://user:password@host:port/database."""
+    client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, max_connections=50)
+    return SharedRedisCache(client, serializer=OrjsonSerializer(), namespace=NAMESPACE, timeout=1)
+
+
+class SharedRedisCache(RedisCache):  # type: ignore[misc]
+    """aiocache's Redis cache on a client made from a whole URL, so that TLS, users and sockets work."""
+
+    def __init__(self, client: Redis, **options: Any) -> None:
+        super().__init__(**options)
+        self.client = client
+
+
+def redis_address(url: str) -> str:
+    """Where a Redis URL points, without its credentials: for logs."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or unquote(parts.path)}:{parts.port or 6379}"

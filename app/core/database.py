@@ -1,0 +1,312 @@
+"""The only door to PostgreSQL: a pool, compiled statements, transactions with savepoints and bounded retries.
+
+SQLAlchemy Core expresses statements and compiles each shape once (`Statement`); asyncpg runs them. Rows come back as `Row`, a Record
+with attribute access, which costs nothing to make. A `Session` is either the pool (each call on any connection) or a `Transaction`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
+
+import asyncpg
+import orjson
+import structlog
+from asyncpg import exceptions as postgres
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from app.core.errors import Conflict, ConstraintViolation, InvalidValue, RepositoryError, Unavailable
+
+RETRIES = 5
+DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Row(asyncpg.Record):
+    """A row with its columns as attributes; each repository reads into a subclass that names its model."""
+
+    model: type[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text with numbered parameters, the parameters' names in order, and the values that were fixed when it was composed."""
+
+    text: str
+    names: tuple[str, ...]
+    fixed: Mapping[str, Any]
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        return [values[name] if name in values else self.fixed[name] for name in self.names]
+
+
+def compile_statement(clause: ClauseElement) -> Statement:
+    """Compile a SQLAlchemy Core statement for asyncpg. Costs about a millisecond: callers keep the result per shape."""
+    compiled = cast(SQLCompiler, clause.compile(dialect=DIALECT))
+    names = tuple(compiled.positiontup or ())
+    return Statement(str(compiled), names, {name: value for name, value in compiled.params.items() if value is not None})
+
+
+class Session(Protocol):
+    """Where statements run: any connection of the pool, or the one of a transaction."""
+
+    @property
+    def current_transaction(self) -> "Transaction | None": ...
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> list[Any]: ...
+
+    async def fetch_row(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> Any | None: ...
+
+    async def fetch_value(self, statement: Statement, values: Mapping[str, Any]) -> Any: ...
+
+
+Connection = PoolConnectionProxy | asyncpg.Connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise what asyncpg raises as our own typed errors, the original chained."""
+    try:
+        yield
+    except RepositoryError:
+        raise
+    except (postgres.SerializationError, postgres.DeadlockDetectedError, postgres.LockNotAvailableError) as error:
+        raise Conflict("concurrent changes collided; try again") from error
+    except postgres.IntegrityConstraintViolationError as error:
+        raise ConstraintViolation(error.constraint_name or "unknown") from error
+    except (postgres.DataError, UnicodeEncodeError) as error:
+        raise InvalidValue("a value has a form that its column cannot hold") from error
+    except (
+        postgres.PostgresConnectionError,
+        postgres.OperatorInterventionError,
+        postgres.InsufficientResourcesError,
+        postgres.InvalidAuthorizationSpecificationError,
+        postgres.InvalidCatalogNameError,
+        asyncpg.InterfaceError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise Unavailable("the database did not answer in time") from error
+
+
+class Transaction:
+    """One transaction on one connection. `after_commit` callbacks run once the outermost block has committed, never otherwise."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._after_commit: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def current_transaction(self) -> "Transaction":
+        return self
+
+    @property
+    def connection(self) -> Connection:
+        """The asyncpg connection, for the job queue's own driver."""
+        return self._connection
+
+    def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self._after_commit.append(callback)
+
+    async def run_after_commit(self) -> None:
+        """What was committed stays: a callback that fails is logged, and the others still run."""
+        for callback in self._after_commit:
+            try:
+                await callback()
+            except Exception:
+                log.exception("after_commit_failed", callback=getattr(callback, "__qualname__", repr(callback)))
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> list[Any]:
+        with translated_errors():
+            return await self._connection.fetch(statement.text, *statement.arguments(values), record_class=record_class)
+
+    async def fetch_row(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> Any | None:
+        with translated_errors():
+            return await self._connection.fetchrow(statement.text, *statement.arguments(values), record_class=record_class)
+
+    async def fetch_value(self, statement: Statement, values: Mapping[str, Any]) -> Any:
+        with translated_errors():
+            return await self._connection.fetchval(statement.text, *statement.arguments(values))
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator["Transaction"]:
+        """A nested block: its failure undoes its own work and its callbacks alone."""
+        kept = len(self._after_commit)
+        try:
+            async with _block(self._connection):
+                yield self
+        except BaseException:
+            del self._after_commit[kept:]
+            raise
+
+
+@asynccontextmanager
+async def _block(connection: Connection) -> AsyncIterator[None]:
+    """BEGIN or SAVEPOINT, then COMMIT, or ROLLBACK on any exception; errors of the body itself pass through untouched."""
+    block = connection.transaction()
+    with translated_errors():
+        await block.start()
+    try:
+        yield
+    except BaseException:
+        # Where the connection is gone, the server has rolled back already; the body's error is the one to tell.
+        with suppress(RepositoryError), translated_errors():
+            await block.rollback()
+        raise
+    with translated_errors():
+        await block.commit()
+
+
+@dataclass(frozen=True)
+class DatabaseOptions:
+    """Sizes and time limits of a pool; `*_ms` in milliseconds, the others in seconds."""
+
+    pool_min: int = 2
+    pool_max: int = 10
+    statement_timeout_ms: int = 10_000
+    lock_timeout_ms: int = 3_000
+    connect_timeout: float = 5.0
+
+
+class Database:
+    """A pool of PostgreSQL connections. Opens lazily, so the gateway starts and recovers whatever the database does."""
+
+    def __init__(self, dsn: str, options: DatabaseOptions | None = None) -> None:
+        self._dsn = dsn
+        self._options = options or DatabaseOptions()
+        self._pool: asyncpg.Pool[Any] | None = None
+
+    @property
+    def current_transaction(self) -> None:
+        return None
+
+    @property
+    def dsn(self) -> str:
+        return self._dsn
+
+    async def open(self) -> None:
+        options = self._options
+        self._pool = await asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=options.pool_max,
+            max_inactive_connection_lifetime=300,
+            max_queries=10**9,
+            timeout=options.connect_timeout,
+            command_timeout=options.statement_timeout_ms / 1000 + 2,
+            statement_cache_size=1024,
+            max_cached_statement_lifetime=0,
+            init=_prepare_connection,
+            reset=_reset_if_needed,
+            server_settings={
+                "application_name": "neurotracker",
+                "timezone": "UTC",
+                "statement_timeout": str(options.statement_timeout_ms),
+                "lock_timeout": str(options.lock_timeout_ms),
+                "idle_in_transaction_session_timeout": str(options.statement_timeout_ms * 3),
+                "jit": "off",
+            },
+        )
+
+    async def warm(self) -> None:
+        """Open the pool's least number of connections; raises `Unavailable` when the database is away."""
+        await asyncio.gather(*(self.ping(hold=0.05) for _ in range(self._options.pool_min)))
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Close every connection, waiting at most `timeout` seconds for those at work."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout)
+        except TimeoutError:
+            self._pool.terminate()
+        finally:
+            self._pool = None
+
+    async def ping(self, hold: float = 0) -> None:
+        """Ask the database for a sign of life; raises `Unavailable`."""
+        async with self.connection() as connection:
+            with translated_errors():
+                await connection.fetchval("select 1", timeout=self._options.connect_timeout)
+            if hold:
+                await asyncio.sleep(hold)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            raise Unavailable("the database is not open")
+        with translated_errors():
+            connection = await self._pool.acquire(timeout=self._options.connect_timeout)
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
+    async def fetch(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> list[Any]:
+        async with self.connection() as connection:
+            with translated_errors():
+                return await connection.fetch(statement.text, *statement.arguments(values), record_class=record_class)
+
+    async def fetch_row(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> Any | None:
+        async with self.connection() as connection:
+            with translated_errors():
+                return await connection.fetchrow(statement.text, *statement.arguments(values), record_class=record_class)
+
+    async def fetch_value(self, statement: Statement, values: Mapping[str, Any]) -> Any:
+        async with self.connection() as connection:
+            with translated_errors():
+                return await connection.fetchval(statement.text, *statement.arguments(values))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction; commits when the block ends, rolls back on any exception, cancellation included."""
+        async with self.connection() as connection:
+            transaction = Transaction(connection)
+            async with _block(connection):
+                yield transaction
+        await transaction.run_after_commit()
+
+    async def retry(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction, again after serialization failures and deadlocks, at most `RETRIES` times; then `Conflict`."""
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(_is_retriable),
+            stop=stop_after_attempt(RETRIES),
+            wait=wait_random_exponential(multiplier=0.01, max=0.5),
+            reraise=True,
+        )
+        return await attempts(self._in_transaction, work)
+
+    async def _in_transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with self.transaction() as transaction:
+            return await work(transaction)
+
+
+def _is_retriable(error: BaseException) -> bool:
+    return isinstance(error.__cause__, (postgres.SerializationError, postgres.DeadlockDetectedError))
+
+
+async def _prepare_connection(connection: Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=orjson.loads, format="text")
+
+
+def _encode_json(value: Any) -> str:
+    return orjson.dumps(value, default=str).decode()
+
+
+async def _reset_if_needed(connection: Connection) -> None:
+    """Skip asyncpg's reset query (about 0.09 ms) unless a transaction was left open: nothing here changes a connection's settings."""
+    if connection.is_in_transaction():
+        await connection.reset(timeout=5)

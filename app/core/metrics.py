@@ -1,0 +1,34 @@
+"""The process's Prometheus metrics, in a registry of their own so that several gateways can live in one test process."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """Everything that is counted and timed; durations in seconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.repository_operations = Histogram(
+            "repository_operation_seconds",
+            "Time per repository operation",
+            ("entity", "operation", "result"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.requests = Counter("http_requests", "HTTP requests", ("method", "path", "status"), registry=self.registry)
+        self.request_seconds = Histogram(
+            "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry
+        )
+        self.operations = Counter("graphql_operations", "GraphQL operations", ("kind", "result"), registry=self.registry)
+        self.in_flight = Gauge("http_requests_in_flight", "HTTP requests being answered", registry=self.registry)
+        self.cache = Counter("cache_lookups", "Cache look-ups", ("result",), registry=self.registry)
+        self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)
+        self.authentication_seconds = Histogram("user_authentication_seconds", "Time per sign-in", buckets=BUCKETS, registry=self.registry)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)

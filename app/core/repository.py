@@ -1,0 +1,450 @@
+"""The base of every repository: the common operations, row scope, and statements compiled once per shape.
+
+A repository is bound to a session (pool or transaction) and a viewer. Every statement carries the viewer's scope and skips soft-deleted
+rows, so ownership cannot be forgotten; a row outside the scope does not exist. Filters can narrow a scope and never widen it.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+import structlog
+from cachetools import LRUCache
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, literal_column, select, text, true, update
+from sqlmodel import SQLModel
+
+from app.core.batch import Batch, one_by
+from app.core.database import Database, Row, Session, Statement, Transaction, compile_statement
+from app.core.errors import NotFound, StaleVersion
+from app.core.factory import RepositoryFactory
+from app.core.filtering import FilterReader, Shape, compose
+from app.core.inputs import Update
+from app.core.operation import Instrumented
+from app.core.paging import Page, PageRequest, Sort, beyond, decode_cursor, list_tag, ordering, parse_key, with_tie_break
+from app.core.security import SYSTEM, Viewer, ViewerKind
+
+M = TypeVar("M", bound=SQLModel)
+P = ParamSpec("P")
+T = TypeVar("T")
+Where = Mapping[str, Any]
+MAX_ROWS = 1000
+"""Most rows that `find_many` gives at once; longer lists are read by page."""
+
+log = structlog.get_logger(__name__)
+_statements: LRUCache[Any, Statement] = LRUCache(maxsize=5000)
+
+
+def transactional(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[Any, P], Awaitable[T]]:
+    """A write method of several statements: joins the open transaction with a savepoint, or runs in one of its own, with retries."""
+
+    @functools.wraps(method)
+    async def run(self: "Repository[Any]", *args: P.args, **kwargs: P.kwargs) -> T:
+        transaction = self.session.current_transaction
+        if transaction is not None:
+            async with transaction.savepoint():
+                return await method(self, *args, **kwargs)
+
+        async def work(own: Transaction) -> T:
+            return await method(self.repositories.bound_to(own).like(self), *args, **kwargs)
+
+        return await cast(Database, self.session).retry(work)
+
+    return run
+
+
+class Repository(Instrumented, Generic[M]):
+    """Reads and writes the rows of one model."""
+
+    model: ClassVar[type[SQLModel]]
+    cached: ClassVar[bool] = False
+    """Whether single rows by id are kept in the cache: for rows that change slowly and whose scope binds no value of the viewer."""
+
+    record_class: ClassVar[type[Row]] = Row
+    columns: ClassVar[Mapping[str, Any]] = {}
+    table: ClassVar[Table]
+
+    find_by_ids = one_by("id")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "model" in vars(cls):
+            cls.table = cls.model.__table__  # type: ignore[attr-defined]
+            cls.entity = cls.table.name
+            cls.columns = {column.name: column for column in cls.table.columns}
+            cls.record_class = type(f"{cls.model.__name__}Row", (Row,), {"model": cls.model})
+
+    def __init__(self, session: Session, repositories: RepositoryFactory, viewer: Viewer = SYSTEM) -> None:
+        self.session = session
+        self.repositories = repositories
+        self.viewer = viewer
+        self.metrics = repositories.metrics
+        self.cache = repositories.cache
+
+    # --- Scope
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        """Which rows a kind of viewer may see, with `:viewer_id` and `:viewer_store_id` for its values. Everything for administrators.
+
+        Called for shoppers, staff and anonymous callers only.
+        """
+        return true()
+
+    def visible(self, table: Any, *, scoped: bool = True, deleted: bool = False) -> ColumnElement[bool]:
+        """The condition that every read and write carries."""
+        conditions = []
+        if scoped and not self.viewer.sees_everything:
+            conditions.append(self.scope(table, self.viewer.kind))
+        if "is_deleted" in self.columns and scoped and not deleted:
+            conditions.append(table.c.is_deleted.is_(False))
+        return and_(true(), *conditions)
+
+    def base(self, *, scoped: bool = True, deleted: bool = False) -> Select[Any]:
+        """All columns of the rows that the viewer may see."""
+        return select(self.table).where(self.visible(self.table, scoped=scoped, deleted=deleted))
+
+    # --- Running statements
+
+    def statement(self, key: Any, compose_it: Callable[[], Any]) -> Statement:
+        """The compiled statement of a shape; `key` names the shape within this repository and kind of viewer."""
+        whole = (type(self), self.viewer.kind, key)
+        found = _statements.get(whole)
+        if found is None:
+            found = _statements[whole] = compile_statement(compose_it())
+        return found
+
+    async def rows(self, statement: Statement, **values: Any) -> list[M]:
+        return await self.session.fetch(statement, {**self.viewer.scope_values, **values}, self.record_class)
+
+    async def row(self, statement: Statement, **values: Any) -> M | None:
+        return await self.session.fetch_row(statement, {**self.viewer.scope_values, **values}, self.record_class)
+
+    async def value(self, statement: Statement, **values: Any) -> Any:
+        return await self.session.fetch_value(statement, {**self.viewer.scope_values, **values})
+
+    # --- Reads
+
+    async def find_by_id(self, id: UUID) -> M | None:
+        """The row, or None when there is none inside the viewer's scope."""
+        if self.cached and self.session.current_transaction is None:
+            return await self._find_cached(id)
+        return await self._find_by_id(id)
+
+    async def get_by_id(self, id: UUID) -> M:
+        """The row; raises `NotFound`."""
+        row = await self.find_by_id(id)
+        if row is None:
+            raise NotFound(f"no {self.model.__name__} has this id")
+        return row
+
+    async def lock_by_id(self, id: UUID) -> M | None:
+        """The row, locked against other writers until the transaction ends."""
+        statement = self.statement(
+            "lock_by_id", lambda: self.base().where(self.table.c.id == bindparam("id")).with_for_update(of=self.table)
+        )
+        return await self.row(statement, id=id)
+
+    async def find_first(self, where: Where | None = None, order_by: Sequence[Sort] = ()) -> M | None:
+        found = await self.find_many(where, order_by, limit=1)
+        return found[0] if found else None
+
+    async def find_many(self, where: Where | None = None, order_by: Sequence[Sort] = (), limit: int = MAX_ROWS) -> list[M]:
+        """Up to `limit` rows (at most 1000) that match a filter (`core.filtering`), in a total order."""
+        reader, shape = self._filter(where)
+        sorts = with_tie_break(tuple(order_by)) if order_by or "created_at" in self.columns else (Sort("id"),)
+        statement = self.statement(("find_many", shape, sorts), lambda: self._list_statement(shape, sorts))
+        return await self.rows(statement, row_limit=min(limit, MAX_ROWS), **reader.values)
+
+    async def find_page(self, request: PageRequest) -> Page[M]:
+        """One page of the rows that match, by keyset; raises `BadInput` for impossible arguments and foreign cursors."""
+        size, sorts = request.size, with_tie_break(request.sorts)
+        tag = list_tag(self.entity, sorts)
+        reader, shape = self._filter(request.where)
+        keys, bounds = self._bounds(request, tag, sorts)
+        statement = self.statement(
+            ("find_page", shape, sorts, bounds, request.backward),
+            lambda: self._list_statement(shape, sorts, bounds, backward=request.backward),
+        )
+        rows = await self.rows(statement, row_limit=size + 1, **reader.values, **keys)
+        return self._page(rows, request, tag, sorts, lambda: self.count(request.where))
+
+    async def find_pages(self, by: str, keys: Sequence[UUID], request: PageRequest) -> list[Page[M]]:
+        """For each key, the page of the rows whose `by` column has it: one statement for all keys (lateral)."""
+        size, sorts = request.size, with_tie_break(request.sorts)
+        tag = list_tag(f"{self.entity}.{by}", sorts)
+        reader, shape = self._filter(request.where)
+        bound, bounds = self._bounds(request, tag, sorts)
+        statement = self.statement(
+            ("find_pages", by, shape, sorts, bounds, request.backward),
+            lambda: Batch(by, many=True, sorts=sorts).around(
+                self._list_statement(shape, sorts, bounds, backward=request.backward), self.table
+            ),
+        )
+        found = await self.rows(statement, keys=list(dict.fromkeys(keys)), row_limit=size + 1, **reader.values, **bound)
+        by_key: dict[UUID, list[M]] = {key: [] for key in keys}
+        for row in found:
+            by_key[row["batch_key"]].append(row)  # type: ignore[index]
+        return [self._page(by_key[key], request, tag, sorts, functools.partial(self._count_of, by, key, request.where)) for key in keys]
+
+    async def count(self, where: Where | None = None) -> int:
+        reader, shape = self._filter(where)
+        statement = self.statement(
+            ("count", shape),
+            lambda: select(func.count()).select_from(self.table).where(self._visible_for(shape), compose(shape, self.table)),
+        )
+        return int(await self.value(statement, **reader.values))
+
+    async def exists(self, where: Where) -> bool:
+        return await self.find_first(where) is not None
+
+    async def load_batch(self, batch: Batch, keys: Sequence[UUID]) -> list[Any]:
+        """The rows of a declared batch method, in the order of the keys."""
+        statement = self.statement(
+            ("batch", batch.name),
+            lambda: batch.statement(self.base(scoped=batch.scoped), self.table, self.model.metadata.tables.__getitem__),
+        )
+        return batch.arranged(keys, await self.rows(statement, keys=list(dict.fromkeys(keys))))
+
+    # --- Writes
+
+    async def create(self, values: BaseModel | Mapping[str, Any]) -> M:
+        """Insert one row and return it with the database's defaults."""
+        given = as_values(values)
+        statement = self.statement(
+            ("create", tuple(given)),
+            lambda: insert(self.table).values({name: self._parameter(name) for name in given}).returning(*self.table.c),
+        )
+        row = await self.row(statement, **_prefixed(given))
+        assert row is not None
+        return row
+
+    async def create_many(self, rows: Sequence[BaseModel | Mapping[str, Any]]) -> list[M]:
+        """Insert rows of one shape with a single statement: all of them or none."""
+        given = [as_values(row) for row in rows]
+        if not given:
+            return []
+        names = tuple(given[0])
+        statement = self.statement(("create_many", names), lambda: self._insert_many(names))
+        return await self.rows(statement, records=given)
+
+    async def update_by_id(self, id: UUID, values: BaseModel | Mapping[str, Any], *, version: int | None = None) -> M:
+        """Change the given fields of one row and return it. Raises `NotFound`; `StaleVersion` when `version` is not the row's."""
+        given = as_values(values)
+        statement = self.statement(
+            ("update_by_id", tuple(given), version is not None), lambda: self._update_statement(given, with_version=version is not None)
+        )
+        row = await self.row(statement, id=id, version=version, **_prefixed(given))
+        if row is None:
+            await self._explain_missing(id, version)
+        else:
+            await self._changed(id)
+        return cast(M, row)
+
+    async def update_many(self, where: Where, values: BaseModel | Mapping[str, Any]) -> int:
+        """Change all rows that match; returns how many."""
+        given = as_values(values)
+        reader, shape = self._filter(where)
+        statement = self.statement(
+            ("update_many", tuple(given), shape),
+            lambda: (
+                update(self.table)
+                .where(self.visible(self.table), compose(shape, self.table))
+                .values(self._assignments(given))
+                .returning(self.table.c.id)
+            ),
+        )
+        changed = await self.rows(statement, **_prefixed(given), **reader.values)
+        await self._changed(*(row.id for row in changed))  # type: ignore[attr-defined]
+        return len(changed)
+
+    async def delete_by_id(self, id: UUID) -> bool:
+        """Remove one row, softly where the model is soft-deletable; returns whether there was one."""
+        return await self.delete_many({"id": id}) == 1
+
+    async def delete_many(self, where: Where) -> int:
+        """Remove all rows that match, softly where the model is soft-deletable; returns how many."""
+        if "is_deleted" in self.columns:
+            return await self.update_many(where, self._deletion())
+        reader, shape = self._filter(where)
+        statement = self.statement(
+            ("delete_many", shape),
+            lambda: delete(self.table).where(self.visible(self.table), compose(shape, self.table)).returning(self.table.c.id),
+        )
+        gone = await self.rows(statement, **reader.values)
+        await self._changed(*(row.id for row in gone))  # type: ignore[attr-defined]
+        return len(gone)
+
+    async def soft_delete(self, id: UUID) -> M:
+        """Hide one row; raises `NotFound`."""
+        return await self.update_by_id(id, self._deletion())
+
+    async def restore(self, id: UUID) -> M:
+        """Show a hidden row again; raises `NotFound` where nothing is hidden under this id."""
+        given = self._restoration()
+        statement = self.statement(
+            "restore",
+            lambda: (
+                update(self.table)
+                .where(self.table.c.id == bindparam("id"), self.table.c.is_deleted, self.visible(self.table, deleted=True))
+                .values(self._assignments(given))
+                .returning(*self.table.c)
+            ),
+        )
+        row = await self.row(statement, id=id, **_prefixed(given))
+        if row is None:
+            raise NotFound(f"no deleted {self.model.__name__} has this id")
+        await self._changed(id)
+        return row
+
+    # --- What a model adds to deletion
+
+    def _deletion(self) -> dict[str, Any]:
+        return {"is_deleted": True, "deleted_at": self.repositories.now(), **({"status": "DELETED"} if "status" in self.columns else {})}
+
+    def _restoration(self) -> dict[str, Any]:
+        return {"is_deleted": False, "deleted_at": None, **({"status": "ACTIVE"} if "status" in self.columns else {})}
+
+    # --- Cache
+
+    def cache_keys(self, id: UUID) -> list[str]:
+        return [f"{self.entity}:{id}:{kind}" for kind in ("all", "public")]
+
+    async def _changed(self, *ids: UUID) -> None:
+        """Forget cached rows once the change is committed."""
+        if not self.cached or not ids:
+            return
+        keys = [key for id in ids for key in self.cache_keys(id)]
+        await self.repositories.after_commit(functools.partial(self.cache.invalidate, keys))
+
+    async def _find_cached(self, id: UUID) -> M | None:
+        key = f"{self.entity}:{id}:{'all' if self.viewer.sees_everything else 'public'}"
+        generation = self.cache.generation
+        found = await self.cache.get(key)
+        if found is not None:
+            return cast(M, self._from_cache(found))
+        row = await self._find_by_id(id)
+        if row is not None:
+            await self.cache.set(key, row if self.cache.shares_objects else dict(row), generation)
+        return row
+
+    def _from_cache(self, found: Any) -> Any:
+        return found if isinstance(found, Row) else CachedRow(self, found)
+
+    # --- Pages
+
+    def _page(self, rows: list[M], request: PageRequest, tag: str, sorts: tuple[Sort, ...], count: Callable[[], Awaitable[int]]) -> Page[M]:
+        """A page from one row more than was asked for: the extra row tells that the list goes on."""
+        more, nodes = len(rows) > request.size, rows[: request.size]
+        return Page(
+            nodes=nodes[::-1] if request.backward else nodes,
+            has_next_page=request.before is not None if request.backward else more,
+            has_previous_page=more if request.backward else request.after is not None,
+            tag=tag,
+            sorts=sorts,
+            count=count,
+        )
+
+    async def _count_of(self, by: str, key: UUID, where: Where | None) -> int:
+        return await self.count({"and": [{by: key}, where or {}]})
+
+    # --- Composing
+
+    async def _find_by_id(self, id: UUID) -> M | None:
+        return await self.row(self.statement("find_by_id", lambda: self.base().where(self.table.c.id == bindparam("id"))), id=id)
+
+    def _filter(self, where: Where | None) -> tuple[FilterReader, Shape]:
+        reader = FilterReader(self.columns)
+        return reader, reader.read(where)
+
+    def _visible_for(self, shape: Shape) -> ColumnElement[bool]:
+        """Administrators see deleted rows where their filter speaks of deletion."""
+        return self.visible(self.table, deleted=self.viewer.sees_everything and _mentions(shape, "is_deleted"))
+
+    def _list_statement(self, shape: Shape, sorts: Sequence[Sort], bounds: Sequence[str] = (), *, backward: bool = False) -> Select[Any]:
+        conditions = [beyond(self.table, sorts, prefix, backward=prefix == "before") for prefix in bounds]
+        return (
+            select(self.table)
+            .where(self._visible_for(shape), compose(shape, self.table), *conditions)
+            .order_by(*ordering(self.table, sorts, backward=backward))
+            .limit(bindparam("row_limit"))
+        )
+
+    def _bounds(self, request: PageRequest, tag: str, sorts: Sequence[Sort]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        keys: dict[str, Any] = {}
+        bounds = []
+        for argument, cursor in (("after", request.after), ("before", request.before)):
+            if cursor is None:
+                continue
+            bounds.append(argument)
+            for n, (sort, key) in enumerate(zip(sorts, decode_cursor(cursor, tag, argument), strict=True)):
+                keys[f"{argument}{n}"] = parse_key(key, self.columns[sort.column].type.python_type, argument)
+        return keys, tuple(bounds)
+
+    def _parameter(self, name: str) -> Any:
+        return bindparam(f"v_{name}", type_=self.columns[name].type)
+
+    def _assignments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        assigned = {name: self._parameter(name) for name in given}
+        if "updated_at" in self.columns and "updated_at" not in given:
+            assigned["updated_at"] = func.now()
+        return assigned
+
+    def _update_statement(self, given: Mapping[str, Any], *, with_version: bool) -> Any:
+        condition = [self.table.c.id == bindparam("id"), self.visible(self.table)]
+        assigned = self._assignments(given)
+        if with_version:
+            condition.append(self.table.c.version == bindparam("version"))
+            assigned["version"] = self.table.c.version + 1
+        return update(self.table).where(*condition).values(assigned).returning(*self.table.c)
+
+    def _insert_many(self, names: Sequence[str]) -> Any:
+        """One text whatever the number of rows: the rows travel as one JSON array."""
+        listed = ", ".join(names)
+        records = text(f"(select {listed} from jsonb_populate_recordset(null::{self.table.name}, cast(:records as jsonb))) as given")  # noqa: S608 - names of columns
+        source = select(*(literal_column(name) for name in names)).select_from(records)
+        return insert(self.table).from_select(list(names), source).returning(*self.table.c)
+
+    async def _explain_missing(self, id: UUID, version: int | None) -> None:
+        if version is not None and await self._find_by_id(id) is not None:
+            raise StaleVersion("the row has changed since it was read")
+        raise NotFound(f"no {self.model.__name__} has this id")
+
+
+class CachedRow:
+    """A row read back from a shared cache: the same attributes and types as a `Row`."""
+
+    def __init__(self, repository: Repository[Any], fields: Mapping[str, Any]) -> None:
+        self.model = repository.model
+        self._fields = {name: _restored(repository.columns[name], value) for name, value in fields.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._fields[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+
+def _restored(column: Any, value: Any) -> Any:
+    kind = column.type.python_type
+    if value is None or kind not in (UUID, Decimal, datetime):
+        return value
+    return datetime.fromisoformat(value) if kind is datetime else kind(value)
+
+
+def as_values(values: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that an input sets: of a Pydantic input only what was given."""
+    return values.model_dump(exclude_unset=isinstance(values, Update)) if isinstance(values, BaseModel) else dict(values)
+
+
+def _prefixed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"v_{name}": value for name, value in values.items()}
+
+
+def _mentions(shape: Shape, column: str) -> bool:
+    return any(part == column or (isinstance(part, tuple) and _mentions(part, column)) for part in shape)

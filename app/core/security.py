@@ -1,0 +1,69 @@
+"""Who is asking, and what they may do: the viewer that scopes repositories, and the tokens that prove one."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+
+class ViewerKind(StrEnum):
+    """How far a viewer sees. Each kind gives one shape of every statement; the values are bound."""
+
+    ANONYMOUS = "anonymous"
+    SHOPPER = "shopper"
+    STAFF = "staff"
+    ADMINISTRATOR = "administrator"
+    SYSTEM = "system"
+
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """The authenticated caller of a request; `permissions` are `resource:action` strings, `*` standing for all."""
+
+    kind: ViewerKind = ViewerKind.ANONYMOUS
+    user_id: UUID | None = None
+    store_id: UUID | None = None
+    session_id: UUID | None = None
+    permissions: frozenset[str] = field(default_factory=frozenset)
+
+    def can(self, permission: str) -> bool:
+        """Whether the viewer holds a permission such as `products:write`."""
+        resource, _, action = permission.partition(":")
+        return not self.permissions.isdisjoint((permission, f"{resource}:{ANY}", f"{ANY}:{action}", f"{ANY}:{ANY}"))
+
+    @property
+    def is_authenticated(self) -> bool:
+        return self.user_id is not None
+
+    @property
+    def is_staff(self) -> bool:
+        return self.kind in (ViewerKind.STAFF, ViewerKind.ADMINISTRATOR)
+
+    @property
+    def sees_everything(self) -> bool:
+        return self.kind in (ViewerKind.ADMINISTRATOR, ViewerKind.SYSTEM)
+
+    @cached_property
+    def scope_values(self) -> dict[str, Any]:
+        """The values behind the bound parameters of row scopes."""
+        return {"viewer_id": self.user_id, "viewer_store_id": self.store_id}
+
+
+ANONYMOUS = Viewer()
+SYSTEM = Viewer(kind=ViewerKind.SYSTEM, permissions=frozenset({f"{ANY}:{ANY}"}))
+
+
+def new_token() -> str:
+    """An opaque 256-bit bearer token, URL-safe."""
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a token: SHA-256 in hex. A fast hash is right for 256 random bits, which nobody can guess from it."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""All repositories behind one factory, the only way to the database.
+
+repositories = create_repository_factory(database, cache, metrics, logger)
+order = await repositories.orders.find_by_id(order_id)
+async with repositories.transaction() as tx:
+    await tx.carts.add_item(cart_id, product_id, 2)
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import structlog
+
+from app.catalog.repository import InventoryRepository, ProductRepository
+from app.core.cache import Cache
+from app.core.clock import Clock, system_clock
+from app.core.database import Database
+from app.core.factory import RepositoryFactory
+from app.core.metrics import Metrics
+from app.stores.repository import ConfigRepository, ReportRepository, StoreRepository, StoreSettingsRepository
+
+
+@dataclass(frozen=True)
+class Repositories(RepositoryFactory):
+    """An attribute per repository, each made when first asked for."""
+
+    @cached_property
+    def stores(self) -> StoreRepository:
+        return self.of(StoreRepository)
+
+    @cached_property
+    def store_settings(self) -> StoreSettingsRepository:
+        return self.of(StoreSettingsRepository)
+
+    @cached_property
+    def reports(self) -> ReportRepository:
+        return self.of(ReportRepository)
+
+    @cached_property
+    def config(self) -> ConfigRepository:
+        return self.of(ConfigRepository)
+
+    @cached_property
+    def products(self) -> ProductRepository:
+        return self.of(ProductRepository)
+
+    @cached_property
+    def inventory(self) -> InventoryRepository:
+        return self.of(InventoryRepository)
+
+
+def create_repository_factory(
+    database: Database, cache: Cache, metrics: Metrics, logger: Any = None, *, now: Clock = system_clock
+) -> Repositories:
+    """Repositories for the system itself, each statement on any connection; `scoped(viewer)` and `transaction()` give narrower ones."""
+    return Repositories(database=database, cache=cache, metrics=metrics, session=database, now=now, logger=logger or structlog.get_logger())

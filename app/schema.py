@@ -1,0 +1,26 @@
+"""The whole GraphQL schema, merged from the domains."""
+
+from typing import Any
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import merge_types
+
+from app.api.context import Info
+from app.api.scalars import SCALARS
+from app.catalog.mutations import CatalogMutation
+from app.catalog.queries import CatalogQuery
+from app.stores.mutations import StoreMutation
+from app.stores.queries import StoreQuery
+
+Query: Any = merge_types("Query", (StoreQuery, CatalogQuery))
+Mutation: Any = merge_types("Mutation", (StoreMutation, CatalogMutation))
+
+
+def create_schema() -> strawberry.Schema:
+    """Build the schema; takes about a second."""
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
+    )

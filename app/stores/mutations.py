@@ -1,0 +1,67 @@
+"""Changing stores: for staff."""
+
+import strawberry
+from strawberry import UNSET
+from strawberry.scalars import JSON
+
+from app.api.context import Info
+from app.api.mutations import given, mutation, validated
+from app.api.permissions import requires
+from app.api.scalars import decode_id
+from app.stores.models import StoreCreate, StoreSettingsUpdate, StoreUpdate
+from app.stores.types import StorePayload, StoreSettingsPayload, StoreStatus
+
+WRITE = requires("stores:write")
+
+
+@strawberry.input
+class StoreSettingsInput:
+    currency: str | None = UNSET
+    timezone: str | None = UNSET
+    language: str | None = UNSET
+    config: JSON | None = UNSET
+
+
+@strawberry.input
+class CreateStoreInput:
+    name: str
+    domain: str
+    url: str | None = UNSET
+    settings: StoreSettingsInput | None = UNSET
+
+
+@strawberry.input(description="What is left out stays as it is.")
+class UpdateStoreInput:
+    id: strawberry.ID
+    name: str | None = UNSET
+    domain: str | None = UNSET
+    url: str | None = UNSET
+    status: StoreStatus | None = UNSET  # type: ignore[valid-type]
+
+
+@strawberry.input(description="Merged into the present settings.")
+class UpdateStoreSettingsInput(StoreSettingsInput):
+    store_id: strawberry.ID
+
+
+@strawberry.type
+class StoreMutation:
+    @mutation(access=WRITE, description="A new store with its settings, owned by the caller.")
+    async def create_store(self, info: Info, input: CreateStoreInput) -> StorePayload | None:
+        values = {**given(input, without=("settings",)), "owner_id": info.context.viewer.user_id}
+        if input.settings:
+            values["settings"] = given(input.settings)
+        return StorePayload(store=await info.context.repositories.stores.create_with_settings(StoreCreate.model_validate(values)))
+
+    @mutation(access=WRITE)
+    async def update_store(self, info: Info, input: UpdateStoreInput) -> StorePayload | None:
+        change = validated(StoreUpdate, input, without=("id",))
+        return StorePayload(store=await info.context.repositories.stores.update_by_id(decode_id(input.id, "Store", "id"), change))
+
+    @mutation(access=WRITE, description="Change some of a store's settings.")
+    async def update_store_settings(self, info: Info, input: UpdateStoreSettingsInput) -> StoreSettingsPayload | None:
+        store_id = decode_id(input.store_id, "Store", "storeId")
+        change = validated(StoreSettingsUpdate, input, without=("store_id",))
+        stores = info.context.repositories.stores
+        settings = await stores.update_settings(store_id, change)
+        return StoreSettingsPayload(settings=settings, store=await stores.find_by_id(store_id))

@@ -1,0 +1,107 @@
+"""Stores, their settings, reports and the platform's configuration: every statement on them."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, bindparam, false, func, or_, select
+
+from app.core.batch import many_through, one_by
+from app.core.errors import ErrorCode, NotFound
+from app.core.repository import Repository, as_values, transactional
+from app.core.security import ViewerKind
+from app.stores.models import Config, Report, Store, StoreCreate, StoreSettings, StoreStatus
+
+
+class StoreRepository(Repository[Store]):
+    """The public sees active stores; staff also theirs, whatever its status."""
+
+    model = Store
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "uq_stores_domain": (ErrorCode.TAKEN, "domain", "another store has this domain"),
+    }
+
+    find_by_product_ids = many_through("product_stores", "product_id", "store_id")
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        active = table.c.status == StoreStatus.ACTIVE.value
+        if viewer is ViewerKind.ANONYMOUS:
+            return active
+        return or_(active, table.c.id == bindparam("viewer_store_id"), table.c.owner_id == bindparam("viewer_id"))
+
+    @transactional
+    async def create_with_settings(self, store: StoreCreate) -> Store:
+        """A new store and its settings, both or neither."""
+        values = as_values(store)
+        settings = values.pop("settings")
+        row = await self.create(values)
+        await self.repositories.of(StoreSettingsRepository).create({**_given(settings), "store_id": row.id})
+        return row
+
+    async def find_by_domain(self, domain: str) -> Store | None:
+        return await self.find_first({"domain": domain.lower()})
+
+    @transactional
+    async def update_settings(self, store_id: UUID, settings: BaseModel | Mapping[str, Any]) -> StoreSettings:
+        """Merge the given settings into the present ones; raises `NotFound` when the store has none inside the viewer's scope."""
+        if await self.find_by_id(store_id) is None:
+            raise NotFound("no Store has this id")
+        rows = self.repositories.of(StoreSettingsRepository)
+        present = await rows.find_first({"store_id": store_id})
+        if present is None:
+            raise NotFound("the Store has no settings")
+        values = as_values(settings)
+        if "config" in values:
+            values["config"] = {**present.config, **values["config"]}
+        return await rows.update_by_id(present.id, values) if values else present
+
+    async def get_store_stats(self) -> dict[str, int]:
+        """How many stores there are, and how many of each status."""
+        statement = self.statement(
+            "get_store_stats",
+            lambda: (
+                select(self.table.c.status, func.count().label("stores"))
+                .where(self.visible(self.table, deleted=True))
+                .group_by(self.table.c.status)
+            ),
+        )
+        found = {row["status"]: row["stores"] for row in await self.rows(statement)}  # type: ignore[index]
+        return {"total": sum(found.values()), **{status.value.lower(): found.get(status.value, 0) for status in StoreStatus}}
+
+
+class StoreSettingsRepository(Repository[StoreSettings]):
+    """Settings are as public as their store: prices and times are shown by them."""
+
+    model = StoreSettings
+
+    find_by_store_ids = one_by("store_id", scoped=False)
+
+
+class ReportRepository(Repository[Report]):
+    """Reports are read by the staff of their store."""
+
+    model = Report
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
+
+
+class ConfigRepository(Repository[Config]):
+    """The platform's own configuration, by key; for the system and administrators."""
+
+    model = Config
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return false()
+
+    async def find_by_key(self, key: str) -> Config | None:
+        return await self.find_first({"key": key})
+
+    async def get_value(self, key: str, default: Any = None) -> Any:
+        found = await self.find_by_key(key)
+        return default if found is None else found.value
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}

@@ -1,0 +1,73 @@
+"""Stores as GraphQL shows them."""
+
+from datetime import datetime
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.api.connection import OrderDirection
+from app.api.filters import Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
+from app.api.mutations import Payload
+from app.api.node import Node
+from app.api.relations import to_one
+from app.stores import models
+
+StoreStatus = strawberry.enum(models.StoreStatus, description="Whether a store sells.")
+
+
+@strawberry.type(description="How a store counts money, tells time and speaks.")
+class StoreSettings(Node):
+    model = models.StoreSettings
+
+    currency: str = strawberry.field(description="ISO 4217 code of the store's prices.")
+    timezone: str = strawberry.field(description="IANA time zone.")
+    language: str = strawberry.field(description="BCP 47 tag.")
+    config: JSON
+    created_at: datetime
+    updated_at: datetime
+
+
+@strawberry.type(description="A shop.")
+class Store(Node):
+    model = models.Store
+
+    name: str
+    domain: str
+    url: str | None
+    status: StoreStatus  # type: ignore[valid-type]
+    created_at: datetime
+    updated_at: datetime
+    settings: StoreSettings | None = to_one("store_settings", "find_by_store_ids", key="id")
+
+
+@filter_input
+class StoreFilter:
+    id: IdFilter | None = id_filter("Store")
+    name: StringFilter | None
+    domain: StringFilter | None
+    status: Comparison[StoreStatus] | None  # type: ignore[valid-type]
+    created_at: DateTimeFilter | None
+
+
+@strawberry.enum(description="What stores can be sorted by.")
+class StoreOrderField(models.StrEnum):
+    CREATED_AT = "created_at"
+    NAME = "name"
+    DOMAIN = "domain"
+
+
+@strawberry.input
+class StoreOrder:
+    field: StoreOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type
+class StorePayload(Payload):
+    store: Store | None = None
+
+
+@strawberry.type
+class StoreSettingsPayload(Payload):
+    settings: StoreSettings | None = None
+    store: Store | None = None
