@@ -7,13 +7,14 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
 from app.api.context import Info
+from app.api.node import NodeQuery
 from app.api.scalars import SCALARS
 from app.catalog.mutations import CatalogMutation
 from app.catalog.queries import CatalogQuery
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
-Query: Any = merge_types("Query", (StoreQuery, CatalogQuery))
+Query: Any = merge_types("Query", (NodeQuery, StoreQuery, CatalogQuery))
 Mutation: Any = merge_types("Mutation", (StoreMutation, CatalogMutation))
 
 
@@ -24,3 +25,8 @@ def create_schema() -> strawberry.Schema:
         mutation=Mutation,
         config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
     )
+
+
+def printed_schema() -> str:
+    """The schema in the schema definition language, as schema.graphql holds it."""
+    return create_schema().as_str() + "\n"

@@ -2,23 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from app.core.factory import RepositoryFactory
 from app.core.security import Viewer
 
 MAX_BATCH_KEYS = 1000
-
-T = TypeVar("T")
-
-
-class Services(Protocol):
-    """What leaves the process on behalf of a domain (payments, mail, password hashing), by the name that the domain looks for."""
-
-    def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +26,8 @@ class RequestInfo:
 class Context:
     """The context of one GraphQL operation."""
 
-    repositories: RepositoryFactory
+    repositories: Any
+    """`app.repositories.Repositories`, scoped to the viewer; imports point down, so its type is not known here."""
     request: RequestInfo
     services: Any
     cookies: list[tuple[str, str, int]] = field(default_factory=list)
@@ -43,7 +35,7 @@ class Context:
 
     @property
     def viewer(self) -> Viewer:
-        return self.repositories.viewer
+        return cast(Viewer, self.repositories.viewer)
 
     def loader(self, key: Hashable, load: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]) -> DataLoader[Any, Any]:
         """The loader of a relation within this request. Its batches are bounded, and it is never shared between requests."""

@@ -1,11 +1,17 @@
 """The Node interface of Relay's global object identification, for types whose objects are rows."""
 
+import asyncio
 from typing import Any, ClassVar
 
 import strawberry
 from graphql import GraphQLResolveInfo
 
-from app.api.scalars import encode_id
+from app.api.context import Info
+from app.api.permissions import Guard, public
+from app.api.scalars import decode_any_id, encode_id
+from app.core.errors import BadInput
+
+MAX_NODES = 100
 
 
 def _global_id(root: Any, info: strawberry.Info) -> strawberry.ID:
@@ -27,3 +33,34 @@ class Node:
     @classmethod
     def resolve_type(cls, row: Any, _info: GraphQLResolveInfo, _type: Any) -> str:
         return str(row.model.__name__)
+
+
+@strawberry.type
+class NodeQuery:
+    @strawberry.field(extensions=[Guard(public)], description="Any object by its global id; null where the viewer sees none.")
+    async def node(self, info: Info, id: strawberry.ID) -> Node | None:
+        return await _load(info, id, "id")
+
+    @strawberry.field(
+        extensions=[Guard(public)], description="Objects by their global ids, in the same order; null where the viewer sees none."
+    )
+    async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
+        if len(ids) > MAX_NODES:
+            raise BadInput("ids", f"has {len(ids)} ids, at most {MAX_NODES} are allowed")
+        return await asyncio.gather(*(_load(info, id, f"ids.{n}") for n, id in enumerate(ids)))
+
+
+async def _load(info: Info, id: str, argument: str) -> Any:
+    type_name, key = decode_any_id(id, argument)
+    model = _model(info, type_name)
+    if model is None:
+        raise BadInput(argument, "is the id of no kind of object here")
+    rows = getattr(info.context.repositories, model.__tablename__)
+    return await info.context.loader((model, "node"), rows.find_by_ids).load(key)
+
+
+def _model(info: Info, type_name: str) -> type[Any] | None:
+    """The model behind a type that has ids of its own."""
+    found = info.schema.get_type_by_name(type_name)
+    origin = getattr(found, "origin", None)
+    return origin.model if isinstance(origin, type) and issubclass(origin, Node) and origin is not Node else None

@@ -1,6 +1,6 @@
 """Scalars that accept and give exactly what the specification of each says, and global ids.
 
-Strawberry's own Decimal takes NaN and loses digits of unquoted literals, and its String passes NUL; these do not.
+Strawberry's own Decimal takes NaN and loses digits of unquoted literals; ours does not.
 """
 
 import base64
@@ -13,16 +13,12 @@ from uuid import UUID
 
 import strawberry
 from graphql import FloatValueNode, GraphQLError, IntValueNode, StringValueNode, ValueNode, print_ast
-from pydantic_core import PydanticCustomError
 from strawberry.types.scalar import ScalarDefinition
 
 from app.core.errors import BadInput
-from app.core.inputs import clean
 
 DECIMAL = re.compile(r"-?\d{1,15}(\.\d{1,18})?", re.ASCII)
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-MAX_TEXT = 100_000
-"""Characters of the longest string that any argument takes."""
 
 
 def parse_decimal(value: Any) -> Decimal:
@@ -61,17 +57,6 @@ def show_instant(value: datetime) -> str:
     if not dot:
         return text
     return f"{head}.{tail[:6].rstrip('0')}{tail[6:]}" if tail[:6].strip("0") else f"{head}{tail[6:]}"
-
-
-def parse_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise GraphQLError(f"String cannot represent a non string value: {shown(value)}")
-    if len(value) > MAX_TEXT:
-        raise GraphQLError(f"String has {len(value)} characters, at most {MAX_TEXT} are allowed.")
-    try:
-        return clean(value)
-    except PydanticCustomError as error:
-        raise GraphQLError(f"String {error.message()}.") from error
 
 
 def shown(value: Any) -> str:

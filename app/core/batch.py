@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from app.core.paging import Sort, ordering
 
+KEY: PG_UUID[UUID] = PG_UUID(as_uuid=True)
 LIST_LIMIT = 250
 """Most rows that a list relation shows per parent."""
 
@@ -60,7 +61,8 @@ class Batch:
         if self.link is None or links is None:
             return table.c[self.key] == key
         link = links(self.link.table)
-        return table.c.id.in_(select(link.c[self.link.child]).where(link.c[self.link.parent] == key))
+        children = select(link.c[self.link.child]).where(link.c[self.link.parent] == key).correlate(key.table)
+        return table.c.id.in_(children)
 
     def statement(self, base: Select[Any], table: FromClause, links: Callable[[str], Table]) -> Select[Any]:
         """One statement for any number of keys; each row carries its parent as `batch_key`."""
@@ -70,9 +72,8 @@ class Batch:
 
     def around(self, own: Select[Any], table: FromClause, links: Callable[[str], Table] | None = None) -> Select[Any]:
         """A statement of ordered, limited rows, run once per key: the limit holds for each parent."""
-        keys = func.unnest(bindparam("keys", type_=ARRAY(PG_UUID(as_uuid=True)))).table_valued(
-            column("key", PG_UUID(as_uuid=True)), name="parent"
-        )
+        values = func.unnest(bindparam("keys", type_=ARRAY(KEY)))
+        keys = values.table_valued(column("key", KEY), name="parent").render_derived()
         rows = lateral(own.where(self.matches(table, keys.c.key, links)).correlate(keys)).alias("own")
         return select(keys.c.key.label("batch_key"), *rows.c).select_from(keys.join(rows, true()))
 

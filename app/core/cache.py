@@ -6,7 +6,6 @@ A cache that fails is a miss: it is logged and counted, and never fails a reques
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import orjson
 import structlog
@@ -16,6 +15,7 @@ from aiocache.base import BaseCache
 from aiocache.serializers import BaseSerializer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from uuid_utils.compat import uuid7
 
 from app.core.metrics import Metrics
 from app.core.pubsub import PubSub
@@ -67,6 +67,14 @@ class Cache:
         if self._pubsub:
             await self._pubsub.close()
         await self._backend.close()
+
+    async def ping(self) -> None:
+        """Raise unless the backend keeps and gives back a probe."""
+        probe = f"ping:{uuid7()}"
+        await self._backend.set(probe, 1, ttl=5)
+        if await self._backend.get(probe) is None:
+            raise ConnectionError("the cache lost its probe")
+        await self._backend.delete(probe)
 
     async def get(self, key: str) -> Any | None:
         try:
@@ -129,9 +137,3 @@ class SharedRedisCache(RedisCache):  # type: ignore[misc]
     def __init__(self, client: Redis, **options: Any) -> None:
         super().__init__(**options)
         self.client = client
-
-
-def redis_address(url: str) -> str:
-    """Where a Redis URL points, without its credentials: for logs."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or unquote(parts.path)}:{parts.port or 6379}"

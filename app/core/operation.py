@@ -17,6 +17,8 @@ from app.core.metrics import Metrics
 P = ParamSpec("P")
 T = TypeVar("T")
 SLOW_SECONDS = 0.5
+STATEMENTS = frozenset({"rows", "row", "value"})
+"""Methods that run one statement for an operation; the operation is what counts."""
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,7 @@ class Instrumented:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, member in list(vars(cls).items()):
-            if not name.startswith("_") and inspect.iscoroutinefunction(member):
+            if not name.startswith("_") and name not in STATEMENTS and inspect.iscoroutinefunction(member):
                 setattr(cls, name, instrumented(member))
 
 

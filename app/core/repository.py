@@ -14,7 +14,22 @@ from uuid import UUID
 import structlog
 from cachetools import LRUCache
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, literal_column, select, text, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlmodel import SQLModel
 
 from app.core.batch import Batch, one_by
@@ -87,11 +102,11 @@ class Repository(Instrumented, Generic[M]):
     # --- Scope
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        """Which rows a kind of viewer may see, with `:viewer_id` and `:viewer_store_id` for its values. Everything for administrators.
+        """Which rows a shopper, staff or anonymous viewer may see; `:viewer_id` and `:viewer_store_id` are its values.
 
-        Called for shoppers, staff and anonymous callers only.
+        None, unless a repository says otherwise. Administrators and the system see everything.
         """
-        return true()
+        return false()
 
     def visible(self, table: Any, *, scoped: bool = True, deleted: bool = False) -> ColumnElement[bool]:
         """The condition that every read and write carries."""

@@ -71,11 +71,14 @@ class StoreRepository(Repository[Store]):
 
 
 class StoreSettingsRepository(Repository[StoreSettings]):
-    """Settings are as public as their store: prices and times are shown by them."""
+    """Settings are as public as their store, through which they are read; on their own they are for its staff."""
 
     model = StoreSettings
 
     find_by_store_ids = one_by("store_id", scoped=False)
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
 
 
 class ReportRepository(Repository[Report]):
@@ -91,9 +94,6 @@ class ConfigRepository(Repository[Config]):
     """The platform's own configuration, by key; for the system and administrators."""
 
     model = Config
-
-    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return false()
 
     async def find_by_key(self, key: str) -> Config | None:
         return await self.find_first({"key": key})

@@ -1,0 +1,131 @@
+"""Documents parsed, measured and validated once: a cache bounded in bytes, since any caller can send any text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachetools import LRUCache
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    StringValueNode,
+    Visitor,
+    parse,
+    specified_rules,
+    validate,
+    visit,
+)
+
+from app.api.errors import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED
+from app.api.limits import Limits, Scale, Weight, excess
+
+CACHE_BYTES = 32 * 1024 * 1024
+NODE_BYTES = 40
+"""Bytes of parsed document per character of its text, measured on typical queries."""
+
+MAX_ERRORS = 20
+
+
+@dataclass
+class Document:
+    """A parsed text, its operations by name, and its validation errors once they have been looked for."""
+
+    text: str
+    node: DocumentNode
+    operations: dict[str | None, OperationDefinitionNode]
+    errors: list[GraphQLError] | None = None
+    weights: dict[str | None, Weight] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return NODE_BYTES * len(self.text)
+
+    def operation(self, name: str | None) -> OperationDefinitionNode:
+        """The operation to run; raises `GraphQLError` when the name picks none or is needed and missing."""
+        if name is None and len(self.operations) == 1:
+            return next(iter(self.operations.values()))
+        if name is None:
+            raise GraphQLError(
+                "The document has several operations or none; name one in operationName."
+                if self.operations
+                else "The document has no operation."
+            )
+        if name not in self.operations:
+            raise GraphQLError(f"The document has no operation named {name[:60]!r}.")
+        return self.operations[name]
+
+
+class RefuseNul(Visitor):
+    """NUL cannot be stored in any text column, so a literal that holds it is refused where it stands."""
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
+        if "\0" in node.value:
+            raise GraphQLError("Strings must not contain the NUL character.", node, extensions={"code": BAD_USER_INPUT})
+
+
+class Documents:
+    """Reads texts. Raises `GraphQLError` for what does not parse; `check` gives the errors of what may not run."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, max_tokens: int, introspection: bool) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._max_tokens = max_tokens
+        self._introspection = introspection
+        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._cache: LRUCache[str, Document] = LRUCache(CACHE_BYTES, getsizeof=lambda document: document.size)
+
+    def read(self, text: str) -> Document:
+        found = self._cache.get(text)
+        if found is None:
+            found = self._parse(text)
+            if found.size <= CACHE_BYTES:
+                self._cache[text] = found
+        return found
+
+    def check(self, document: Document, name: str | None, variables: Mapping[str, Any]) -> list[GraphQLError]:
+        """Why the operation may not run: a limit, or the rules of validation. Limits come first: they bound the work of the rules."""
+        operation = document.operation(name)
+        broken = excess(operation, self._weight(document, operation, variables), self._limits)
+        if broken is not None:
+            return [broken]
+        if document.errors is None:
+            document.errors = self._validated(document)
+        return document.errors
+
+    def _parse(self, text: str) -> Document:
+        try:
+            node = parse(text, max_tokens=self._max_tokens)
+        except GraphQLSyntaxError as error:
+            error.extensions = {"code": PARSE_FAILED}
+            raise
+        except RecursionError as error:
+            raise GraphQLError("The document is nested too deeply.", extensions={"code": PARSE_FAILED}) from error
+        if "\\u" in text:
+            visit(node, RefuseNul())
+        operations = {d.name.value if d.name else None: d for d in node.definitions if isinstance(d, OperationDefinitionNode)}
+        return Document(text, node, operations)
+
+    def _weight(self, document: Document, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> Weight:
+        name = operation.name.value if operation.name else None
+        found = document.weights.get(name)
+        if found is None:
+            scale = Scale(self._schema, document.node, variables)
+            found = scale.weigh(operation)
+            if not scale.sized_by_variables:
+                document.weights[name] = found
+        return found
+
+    def _validated(self, document: Document) -> list[GraphQLError]:
+        """Every operation of the document is weighed first: one of them could be what blows up the rules."""
+        for operation in document.operations.values():
+            broken = excess(operation, Scale(self._schema, document.node, {}).weigh(operation), self._limits)
+            if broken is not None:
+                return [broken]
+        errors = validate(self._schema, document.node, self._rules, max_errors=MAX_ERRORS, hide_suggestions=not self._introspection)
+        for error in errors:
+            error.extensions = {"code": VALIDATION_FAILED, **(error.extensions or {})}
+        return errors

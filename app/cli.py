@@ -1,0 +1,130 @@
+"""The command line: `python -m app serve | migrate | seed | schema | doctor`."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+
+from app.core import migrations
+from app.core.embedded import EmbeddedPostgresError
+from app.core.errors import RepositoryError
+from app.core.logging import configure
+from app.resources import database_dsn, open_resources
+from app.settings import Settings, SettingsError, read_settings
+
+SCHEMA_FILE = Path("schema.graphql")
+
+cli = typer.Typer(help="The Neurotracker gateway.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _settings() -> Settings:
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        _fail(str(error))
+    configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def _fail(message: str) -> Any:
+    typer.secho(message, err=True, fg=typer.colors.RED)
+    raise typer.Exit(1)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(work)
+    except (EmbeddedPostgresError, migrations.MigrationError, RepositoryError, OSError) as error:
+        _fail(str(error))
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the gateway until it is told to stop; requests in flight are finished."""
+    settings = _settings()
+    if settings.workers > 1 and settings.database_url is None:
+        _fail("WORKERS above 1 needs DATABASE_URL: the embedded databases belong to one process.")
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_grace),
+        limit_concurrency=None,
+        proxy_headers=False,
+    )
+
+
+@cli.command()
+def migrate(
+    check: Annotated[bool, typer.Option(help="Only check that the migrations make what the models say.")] = False,
+    down: Annotated[str | None, typer.Option(help="Go back to this revision, or to `base`.")] = None,
+) -> None:
+    """Bring the database's schema up to date."""
+    _run(_migrate(_settings(), check=check, down=down))
+
+
+async def _migrate(settings: Settings, *, check: bool, down: str | None) -> None:
+    async with database_dsn(settings) as dsn:
+        if down is not None:
+            await migrations.downgrade(dsn, down)
+        elif not check:
+            await migrations.upgrade(dsn)
+        if check:
+            await migrations.check(dsn)
+        typer.echo(f"the database is at revision {await migrations.current(dsn) or 'base'}")
+
+
+@cli.command()
+def seed(
+    benchmark: Annotated[bool, typer.Option(help="Load 10,000 products and 20,000 orders instead of the demo shop.")] = False,
+) -> None:
+    """Fill the database with the demo shop, once."""
+    _run(_seed(_settings(), benchmark=benchmark))
+
+
+async def _seed(settings: Settings, *, benchmark: bool) -> None:
+    from app.accounts.passwords import PasswordHasher
+    from app.seed import seed_benchmark, seed_demo
+
+    async with open_resources(settings, migrate=True) as resources:
+        hash_password = PasswordHasher.from_settings(settings).hash
+        await seed_demo(resources.repositories, hash_password)
+        if benchmark:
+            await seed_benchmark(resources.database)
+
+
+@cli.command()
+def schema(
+    check: Annotated[bool, typer.Option(help="Only check that schema.graphql is what the code says.")] = False,
+    path: Annotated[Path, typer.Option(help="Where the schema is written.")] = SCHEMA_FILE,
+) -> None:
+    """Print the GraphQL schema into schema.graphql."""
+    from app.schema import printed_schema
+
+    text = printed_schema()
+    if not check:
+        path.write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {path}")
+    elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+        _fail(f"{path} is stale; run `make schema`")
+    else:
+        typer.echo(f"{path} is up to date")
+
+
+def main() -> None:
+    """Entry point of the `neurotracker` script and of `python -m app`."""
+    try:
+        cli()
+    except KeyboardInterrupt:
+        sys.exit(130)

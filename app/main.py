@@ -1,0 +1,144 @@
+"""The gateway: routes, middleware, and the lifespan that opens and closes every resource."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from app.accounts.authentication import Authenticator
+from app.accounts.passwords import PasswordHasher
+from app.api.context import RequestInfo
+from app.api.documents import Documents
+from app.api.endpoint import EndpointOptions, GraphQLEndpoint
+from app.api.graphiql import GraphiQLPage
+from app.api.health import Check, Health
+from app.api.limits import Limits
+from app.api.middleware import Requests
+from app.core.factory import RepositoryFactory
+from app.core.logging import configure
+from app.core.metrics import Metrics
+from app.orders.payments import PaymentProvider, TestPaymentProvider
+from app.resources import Resources, open_resources
+from app.schema import create_schema
+from app.seed import seed_demo
+from app.settings import Settings, read_settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What acts for the domains outside the database; resolvers find it as `info.context.services`."""
+
+    passwords: PasswordHasher
+    authenticator: Authenticator
+    payments: PaymentProvider
+
+
+class Gateway:
+    """One gateway process: its routes, and between start and shutdown its resources."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._schema = create_schema()._schema  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
+        self._graphiql = GraphiQLPage() if settings.graphiql else None
+        self._metrics = Metrics()
+        self._endpoint: GraphQLEndpoint | None = None
+        self._health = Health({}, self._metrics)
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/", self._home),
+            *(self._graphiql.routes() if self._graphiql else ()),
+            Route("/graphql", self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+            Route("/healthz", self._health.alive),
+            Route("/readyz", self._health.ready),
+            Route("/metrics", self._health.metrics),
+        ]
+        return Starlette(routes=routes, middleware=self._middleware(), lifespan=self._lifespan)
+
+    def _middleware(self) -> list[Middleware]:
+        stack = [Middleware(Requests, metrics=self._metrics, strict_transport=self._settings.is_production)]
+        if self._settings.cors_origins:
+            stack.append(
+                Middleware(
+                    CORSMiddleware,
+                    allow_origins=list(self._settings.cors_origins),
+                    allow_methods=["GET", "POST"],
+                    allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+                    expose_headers=["X-Request-ID"],
+                    allow_credentials=True,
+                )
+            )
+        return stack
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        settings = self._settings
+        migrate = not settings.is_production or settings.database_url is None
+        async with open_resources(settings, migrate=migrate, metrics=self._metrics) as resources:
+            services = self._services(resources)
+            self._endpoint = self._make_endpoint(resources, services)
+            self._health.checks.update(checks(resources))
+            if settings.demo_data:
+                await seed_demo(resources.repositories, services.passwords.hash)
+            log.info("gateway_ready", url=f"http://{settings.host}:{settings.port}/graphql")
+            yield
+            log.info("gateway_stopping")
+
+    def _services(self, resources: Resources) -> Services:
+        passwords = PasswordHasher.from_settings(self._settings)
+        return Services(passwords, Authenticator.from_settings(self._settings, resources.cache), TestPaymentProvider())
+
+    def _make_endpoint(self, resources: Resources, services: Services) -> GraphQLEndpoint:
+        settings = self._settings
+        documents = Documents(
+            self._schema,
+            Limits(settings.max_depth, settings.max_cost, settings.max_aliases, settings.max_root_fields),
+            max_tokens=settings.max_tokens,
+            introspection=settings.introspection,
+        )
+
+        async def authenticate(info: RequestInfo) -> RepositoryFactory:
+            viewer = await services.authenticator.authenticate(resources.repositories, info.token)
+            return resources.repositories.scoped(viewer)
+
+        options = EndpointOptions(settings.request_timeout, settings.request_max_bytes, hide_suggestions=not settings.introspection)
+        return GraphQLEndpoint(self._schema, documents, authenticate, services, self._metrics, options)
+
+    async def _graphql(self, request: Request) -> Response:
+        if self._graphiql and wants_page(request):
+            return await self._graphiql.page(request)
+        if self._endpoint is None:
+            raise RuntimeError("requests are served only while the lifespan runs")
+        return await self._endpoint.answer(request)
+
+    async def _home(self, _request: Request) -> Response:
+        return RedirectResponse("/graphql")
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser opens /graphql to look at it, rather than a client to query it."""
+    return request.method in ("GET", "HEAD") and "query" not in request.query_params and "text/html" in request.headers.get("accept", "")
+
+
+def checks(resources: Resources) -> dict[str, Check]:
+    """What /readyz asks."""
+    found: dict[str, Check] = {"postgresql": resources.database.ping}
+    if resources.settings.redis_url is not None:
+        found["redis"] = resources.cache.ping
+    return found
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The ASGI application. Resources open when its lifespan starts."""
+    settings = settings or read_settings()
+    configure(settings.log_level, settings.log_format)
+    return Gateway(settings).app()

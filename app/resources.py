@@ -1,0 +1,88 @@
+"""Opens and closes everything that a process holds: PostgreSQL (embedded or not), the cache, and what speaks for the domains.
+
+The gateway, the worker and the commands all live inside `open_resources`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from aiocache.base import BaseCache
+from pydantic import SecretStr
+
+from app.core import migrations
+from app.core.cache import Cache, memory_backend, redis_backend
+from app.core.database import Database, DatabaseOptions
+from app.core.embedded import EmbeddedPostgres
+from app.core.metrics import Metrics
+from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
+from app.repositories import Repositories, create_repository_factory
+from app.settings import Settings
+
+INVALIDATIONS = "cache_invalidations"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a process works with."""
+
+    settings: Settings
+    database: Database
+    cache: Cache
+    metrics: Metrics
+    repositories: Repositories
+
+
+@asynccontextmanager
+async def database_dsn(settings: Settings) -> AsyncIterator[str]:
+    """Where PostgreSQL is; without DATABASE_URL, an embedded server that lives as long as the block."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    async with EmbeddedPostgres(settings.data_dir) as embedded:
+        yield embedded.dsn
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, *, migrate: bool = False, metrics: Metrics | None = None) -> AsyncIterator[Resources]:
+    """Open what a process needs, in order, and close it in reverse. With `migrate`, the schema is brought up to date first."""
+    metrics = metrics or Metrics()
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(database_dsn(settings))
+        if migrate:
+            await migrations.upgrade(dsn)
+        database = Database(dsn, _options(settings))
+        await database.open()
+        stack.push_async_callback(database.close)
+        cache = Cache(_cache_backend(settings), metrics, settings.cache_ttl, _pubsub(settings, dsn))
+        await cache.open()
+        stack.push_async_callback(cache.close)
+        repositories = create_repository_factory(database, cache, metrics, structlog.get_logger("app.repositories"))
+        yield Resources(settings, database, cache, metrics, repositories)
+
+
+def _options(settings: Settings) -> DatabaseOptions:
+    return DatabaseOptions(
+        pool_min=settings.database_pool_min,
+        pool_max=settings.database_pool_max,
+        statement_timeout_ms=settings.database_statement_timeout_ms,
+        lock_timeout_ms=settings.database_lock_timeout_ms,
+        connect_timeout=settings.database_connect_timeout,
+    )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _cache_backend(settings: Settings) -> BaseCache:
+    url = _plain(settings.redis_url)
+    return redis_backend(url) if url else memory_backend()
+
+
+def _pubsub(settings: Settings, dsn: str) -> PubSub:
+    url = _plain(settings.redis_url)
+    return RedisPubSub(url, INVALIDATIONS) if url else PostgresPubSub(dsn, INVALIDATIONS)
