@@ -18,11 +18,12 @@ def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
     return kind != "table" or name is None or not name.startswith("pgqueuer")
 
 
-def plainly(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+def plainly(kind: str, item: Any, autogenerate: Any) -> str | Literal[False]:
     """How new revisions write the types that Alembic would write at length."""
     if kind == "type" and isinstance(item, AutoString):
         return f"sa.String({item.length or ''})"
     if kind == "type" and isinstance(item, JSONB):
+        autogenerate.imports.add("from sqlalchemy.dialects import postgresql")
         return "postgresql.JSONB()"
     return False
 

@@ -29,7 +29,7 @@ LOCK_TIMEOUT: Final = 10
 TURN_TIMEOUT: Final = 300
 """Seconds: to connect, for one statement, for a lock on a table in use, and for another process's run to end."""
 
-_ADVISORY_LOCK: Final = 0x6E6575726F
+ADVISORY_LOCK: Final = 0x6E6575726F
 _SETTINGS: Final = {
     "application_name": "neurotracker-migrate",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
@@ -86,7 +86,7 @@ async def _connect(dsn: str) -> AsyncIterator[AsyncConnection]:
 async def _take_turn(connection: AsyncConnection) -> None:
     """Waits for the lock, which ends with the connection (and so outlives the transactions of a run)."""
     await connection.execute(text(f"set lock_timeout = '{TURN_TIMEOUT}s'"))
-    await connection.execute(text(f"select pg_advisory_lock({_ADVISORY_LOCK})"))
+    await connection.execute(text(f"select pg_advisory_lock({ADVISORY_LOCK})"))
     await connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}s'"))
     await connection.commit()
 

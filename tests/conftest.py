@@ -1,0 +1,147 @@
+"""A PostgreSQL server per test process; per test a fresh database, or a transaction in a shared one that is rolled back.
+
+`TEST_DATABASE_URL` names a running server to use instead of the embedded one; its role must be allowed to create databases.
+"""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from app.core import migrations
+
+Insert = Callable[..., Awaitable[UUID]]
+
+
+@pytest.fixture(scope="session")
+async def postgres() -> AsyncIterator[str]:
+    """The DSN of the server's maintenance database."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    from app.core.embedded import EmbeddedPostgres
+
+    with tempfile.TemporaryDirectory(prefix="neurotracker-test-") as folder:
+        server = EmbeddedPostgres(Path(folder), fsync=False)
+        yield await server.start()
+        await server.stop()
+
+
+@asynccontextmanager
+async def fresh_database(server: str, template: str = "template1") -> AsyncIterator[str]:
+    """The DSN of a new database, a copy of the template, dropped afterwards whoever is still connected."""
+    name = f"test_{uuid4().hex}"
+    await _execute(server, f"create database {name} template {template}")
+    try:
+        yield _named(server, name)
+    finally:
+        await _execute(server, f"drop database {name} with (force)")
+
+
+def _named(dsn: str, database: str) -> str:
+    return make_url(dsn).set(database=database).render_as_string(hide_password=False)
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        await connection.execute(statement, timeout=60)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def migrated(postgres: str) -> AsyncIterator[str]:
+    """The DSN of a migrated database that tests only copy, or change in transactions that they roll back."""
+    async with fresh_database(postgres) as dsn:
+        await migrations.upgrade(dsn)
+        yield dsn
+
+
+@pytest.fixture
+async def empty_database_url(postgres: str) -> AsyncIterator[str]:
+    """A database of the test's own, without tables."""
+    async with fresh_database(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def database_url(postgres: str, migrated: str) -> AsyncIterator[str]:
+    """A migrated database of the test's own, without rows but the roles."""
+    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def connection(migrated: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction that is rolled back; closed between tests, so that the database can be copied."""
+    connection = await asyncpg.connect(migrated, timeout=10)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+class Parent(str):
+    """In `REQUIRED`, a row of another table to insert first."""
+
+
+_number = count(1)
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "stores": {"name": "Harbour Books", "domain": "shop{n}.example.com"},
+    "store_settings": {"store_id": Parent("stores")},
+    "reports": {"store_id": Parent("stores"), "type": "revenue"},
+    "config": {"key": "key{n}", "value": "1"},
+    "roles": {"name": "ROLE{n}", "display_name": "Role"},
+    "role_permissions": {"role_id": Parent("roles"), "resource": "orders", "action": "read"},
+    "users": {"email": "user{n}@example.com", "username": "user{n}"},
+    "user_sessions": {"user_id": Parent("users"), "token_hash": "{sha256}", "expires_at": datetime(2100, 1, 1, tzinfo=UTC)},
+    "api_keys": {"user_id": Parent("users"), "name": "Key", "key_hash": "{sha256}", "key_identifier": "key{n}", "key_preview": "key..."},
+    "products": {"name": "Teapot", "price": 10},
+    "inventory": {"product_id": Parent("products")},
+    "carts": {"user_id": Parent("users")},
+    "cart_items": {"cart_id": Parent("carts"), "product_id": Parent("products"), "price": 10},
+    "recovery_events": {"cart_id": Parent("carts"), "event_type": "cart_abandoned"},
+    "orders": {"user_id": Parent("users"), "total": 10},
+    "order_items": {"order_id": Parent("orders"), "product_id": Parent("products"), "name": "Teapot", "price": 10},
+    "payments": {"order_id": Parent("orders"), "amount": 10},
+    "features": {"cart_id": Parent("carts"), "name": "item_count", "value": "1"},
+    "notifications": {"user_id": Parent("users"), "type": "order", "message": "Sent."},
+    "webhooks": {"store_id": Parent("stores"), "url": "https://example.com/", "event_type": "ORDER_PLACED", "secret": "s" * 16},
+    "quality_validations": {"table_name": "users", "check_type": "NULL_CHECK", "check_name": "users_null"},
+    "quality_anomalies": {"table_name": "users", "type": "DUPLICATE"},
+    "reconciliation_rules": {"name": "rule{n}", "source_table": "orders", "target_table": "payments", "join_key": "id"},
+    "reconciliation_executions": {"rule_id": Parent("reconciliation_rules"), "status": "PASSED"},
+    "repair_operations": {"operation_id": "repair", "type": "update", "status": "SUCCESS"},
+}
+"""What an insert must say, by table; everything else has a default in the database."""
+
+
+@pytest.fixture
+def insert(connection: asyncpg.Connection) -> Insert:
+    """Inserts a row in plain SQL and returns its id; the values that are not given come from `REQUIRED`."""
+
+    async def value_of(value: Any, number: int) -> Any:
+        if isinstance(value, Parent):
+            return await insert_row(value)
+        return value.format(n=number, sha256=f"{number:064x}") if isinstance(value, str) else value
+
+    async def insert_row(table: str, **values: Any) -> UUID:
+        number = next(_number)
+        row = {name: await value_of(value, number) for name, value in REQUIRED[table].items() if name not in values} | values
+        names, places = ", ".join(row), ", ".join(f"${place}" for place in range(1, len(row) + 1))
+        statement = f"insert into {table} ({names}) values ({places}) returning id"
+        return UUID(str(await connection.fetchval(statement, *row.values())))
+
+    return insert_row
