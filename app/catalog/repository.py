@@ -197,7 +197,7 @@ class InventoryRepository(Repository[Inventory]):
     def _moved(self, on_hand: int, reserved: int, enough: Any) -> Any:
         pieces = func.unnest(
             bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))), bindparam("quantities", type_=ARRAY(self.table.c.on_hand.type))
-        ).table_valued("product_id", "quantity", name="pieces")
+        ).table_valued("product_id", "quantity", name="pieces").render_derived()
         return (
             update(self.table)
             .where(self.table.c.product_id == pieces.c.product_id, enough >= pieces.c.quantity)

@@ -128,7 +128,7 @@ def decode_cursor(cursor: str, tag: str, argument: str) -> list[str]:
 def parse_key(text: str, kind: type[Any], argument: str) -> Any:
     """A sort key back from its text."""
     try:
-        return _PARSERS.get(kind, kind)(text)
+        return _PARSERS.get(kind, str)(text)
     except (ValueError, InvalidOperation, KeyError) as error:
         raise BadInput(argument, "holds a key that does not fit this list") from error
 

@@ -317,10 +317,16 @@ class Repository(Instrumented, Generic[M]):
     # --- What a model adds to deletion
 
     def _deletion(self) -> dict[str, Any]:
-        return {"is_deleted": True, "deleted_at": self.repositories.now(), **({"status": "DELETED"} if "status" in self.columns else {})}
+        return {"is_deleted": True, "deleted_at": self.repositories.now(), **self._status(deleted=True)}
 
     def _restoration(self) -> dict[str, Any]:
-        return {"is_deleted": False, "deleted_at": None, **({"status": "ACTIVE"} if "status" in self.columns else {})}
+        return {"is_deleted": False, "deleted_at": None, **self._status(deleted=False)}
+
+    def _status(self, *, deleted: bool) -> dict[str, str]:
+        """The status that goes with deletion; nothing for models that know none."""
+        field = self.model.model_fields.get("status")
+        knows = field is not None and "DELETED" in getattr(field.annotation, "__members__", {})
+        return {"status": "DELETED" if deleted else "ACTIVE"} if knows else {}
 
     # --- Cache
 
