@@ -18,6 +18,14 @@ from app.core.clock import Clock, system_clock
 from app.core.database import Database
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
+from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookRepository
+from app.quality.repository import (
+    QualityAnomalyRepository,
+    QualityValidationRepository,
+    ReconciliationExecutionRepository,
+    ReconciliationRuleRepository,
+    RepairOperationRepository,
+)
 from app.stores.repository import ConfigRepository, ReportRepository, StoreRepository, StoreSettingsRepository
 
 
@@ -48,6 +56,38 @@ class Repositories(RepositoryFactory):
     @cached_property
     def inventory(self) -> InventoryRepository:
         return self.of(InventoryRepository)
+
+    @cached_property
+    def features(self) -> FeatureRepository:
+        return self.of(FeatureRepository)
+
+    @cached_property
+    def notifications(self) -> NotificationRepository:
+        return self.of(NotificationRepository)
+
+    @cached_property
+    def webhooks(self) -> WebhookRepository:
+        return self.of(WebhookRepository)
+
+    @cached_property
+    def quality_validations(self) -> QualityValidationRepository:
+        return self.of(QualityValidationRepository)
+
+    @cached_property
+    def quality_anomalies(self) -> QualityAnomalyRepository:
+        return self.of(QualityAnomalyRepository)
+
+    @cached_property
+    def reconciliation_rules(self) -> ReconciliationRuleRepository:
+        return self.of(ReconciliationRuleRepository)
+
+    @cached_property
+    def reconciliation_executions(self) -> ReconciliationExecutionRepository:
+        return self.of(ReconciliationExecutionRepository)
+
+    @cached_property
+    def repair_operations(self) -> RepairOperationRepository:
+        return self.of(RepairOperationRepository)
 
 
 def create_repository_factory(

@@ -18,6 +18,10 @@ import pytest
 from sqlalchemy import make_url
 
 from app.core import migrations
+from app.core.cache import Cache, memory_backend
+from app.core.database import Database, DatabaseOptions
+from app.core.metrics import Metrics
+from app.repositories import Repositories, create_repository_factory
 from app.core.embedded import EmbeddedPostgres
 
 Insert = Callable[..., Awaitable[UUID]]
@@ -143,3 +147,22 @@ def insert(connection: asyncpg.Connection) -> Insert:
         return UUID(str(await connection.fetchval(statement, *row.values())))
 
     return insert_row
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A pool on a database of the test's own, with short limits."""
+    database = Database(database_url, DatabaseOptions(statement_timeout_ms=3_000, lock_timeout_ms=2_000, connect_timeout=2))
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def repositories(database: Database) -> AsyncIterator[Repositories]:
+    """The system's repositories on a database of the test's own."""
+    metrics = Metrics()
+    cache = Cache(memory_backend(), metrics)
+    await cache.open()
+    yield create_repository_factory(database, cache, metrics)
+    await cache.close()

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from cachetools import LRUCache
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from sqlalchemy import (
     ColumnElement,
     Select,
@@ -226,8 +226,8 @@ class Repository(Instrumented, Generic[M]):
     # --- Writes
 
     async def create(self, values: BaseModel | Mapping[str, Any]) -> M:
-        """Insert one row and return it with the database's defaults."""
-        given = as_values(values)
+        """Insert one row and return it; what is not given, or None where the column takes no null, is the database's default."""
+        given = {name: value for name, value in as_values(values).items() if value is not None or self.columns[name].nullable}
         statement = self.statement(
             ("create", tuple(given)),
             lambda: insert(self.table).values({name: self._parameter(name) for name in given}).returning(*self.table.c),
@@ -460,7 +460,8 @@ def _restored(column: Any, value: Any) -> Any:
 
 def as_values(values: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     """The columns that an input sets: of a Pydantic input only what was given."""
-    return values.model_dump(exclude_unset=isinstance(values, Update)) if isinstance(values, BaseModel) else dict(values)
+    given = values.model_dump(exclude_unset=isinstance(values, Update)) if isinstance(values, BaseModel) else values
+    return {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
 
 
 def _prefixed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""Features, notifications and webhooks: every statement on them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, bindparam, exists, false, func, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.carts.models import Cart
+from app.core.errors import ErrorCode
+from app.core.paging import NEWEST_FIRST
+from app.core.repository import Repository, as_values
+from app.core.security import ViewerKind
+from app.engagement.models import Feature, Notification, Webhook
+
+CARTS = Cart.__table__  # type: ignore[attr-defined]
+NOTIFICATIONS_SHOWN = 50
+
+
+class FeatureRepository(Repository[Feature]):
+    """Features belong to whoever may see their cart."""
+
+    model = Feature
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "fk_features_cart_id_carts": (ErrorCode.NOT_FOUND, "cart_id", "a cart with this id does not exist"),
+    }
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        cart = CARTS.c.id == table.c.cart_id
+        if viewer is ViewerKind.STAFF:
+            return exists().where(cart, CARTS.c.store_id == bindparam("viewer_store_id"))
+        return exists().where(cart, CARTS.c.user_id == bindparam("viewer_id")) if viewer is ViewerKind.SHOPPER else false()
+
+    async def create_many(self, rows: Sequence[BaseModel | Mapping[str, Any]]) -> list[Feature]:
+        """Write features with one statement; a cart's feature of the same name and version takes the new value."""
+        given = [as_values(row) for row in rows]
+        return await self.rows(self.statement("upsert_many", self._upsert), records=given) if given else []
+
+    async def find_by_cart_id(self, cart_id: UUID, version: str | None = None) -> list[Feature]:
+        """The features of a cart that have not expired, by name; of one version where it is given."""
+        statement = self.statement(
+            ("find_by_cart_id", version is None),
+            lambda: (
+                self.base()
+                .where(
+                    self.table.c.cart_id == bindparam("cart_id"),
+                    ~self._expired(),
+                    version is None or self.table.c.version == bindparam("version"),
+                )
+                .order_by(self.table.c.name, self.table.c.version)
+                .limit(self.MOST_FEATURES)
+            ),
+        )
+        return await self.rows(statement, cart_id=cart_id, version=version)
+
+    async def get_expired_features(self) -> list[Feature]:
+        """Features past their time to live, at most 1000."""
+        return await self.rows(self.statement("get_expired_features", lambda: self.base().where(self._expired()).limit(1000)))
+
+    async def clear_cart_features(self, cart_id: UUID) -> int:
+        return await self.delete_many({"cart_id": cart_id})
+
+    MOST_FEATURES: ClassVar[int] = 500
+
+    def _expired(self) -> ColumnElement[bool]:
+        lifetime = func.make_interval(0, 0, 0, 0, 0, 0, func.coalesce(self.table.c.ttl, 0))
+        return self.table.c.ttl.is_not(None) & (self.table.c.updated_at + lifetime < func.now())
+
+    def _upsert(self) -> Any:
+        names = ["cart_id", "name", "value", "version", "description", "ttl", "metadata"]
+        records = text(f"(select {', '.join(names)} from jsonb_populate_recordset(null::features, cast(:records as jsonb))) as given")  # noqa: S608 - names of columns
+        rows = upsert(self.table).from_select(names, select(*(text(name) for name in names)).select_from(records))
+        replaced = {name: rows.excluded[name] for name in ("value", "description", "ttl", "metadata")}
+        changed = rows.on_conflict_do_update(index_elements=["cart_id", "name", "version"], set_={**replaced, "updated_at": func.now()})
+        return changed.returning(*self.table.c)
+
+
+class NotificationRepository(Repository[Notification]):
+    """Notifications are their reader's alone."""
+
+    model = Notification
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return false() if viewer is ViewerKind.ANONYMOUS else table.c.user_id == bindparam("viewer_id")
+
+    async def find_by_user_id(self, user_id: UUID, *, unread_only: bool = False) -> list[Notification]:
+        """A user's newest notifications, at most 50."""
+        where = {"user_id": user_id, **({"read": False} if unread_only else {})}
+        return await self.find_many(where, NEWEST_FIRST, limit=NOTIFICATIONS_SHOWN)
+
+    async def mark_as_read(self, id: UUID) -> Notification:
+        """Say that a notification was read; the first time counts. Raises `NotFound`."""
+        await self.update_many({"id": id, "read": False}, self._reading())
+        return await self.get_by_id(id)
+
+    async def mark_multiple_as_read(self, ids: Sequence[UUID]) -> int:
+        return await self.update_many({"id": list(ids), "read": False}, self._reading())
+
+    async def mark_all_as_read(self, user_id: UUID) -> int:
+        """Read everything that a user has not read; returns how many."""
+        return await self.update_many({"user_id": user_id, "read": False}, self._reading())
+
+    async def get_unread_count(self, user_id: UUID) -> int:
+        return await self.count({"user_id": user_id, "read": False})
+
+    async def cleanup_old_read_notifications(self, before: datetime) -> int:
+        """Remove what was read before a time; returns how many."""
+        return await self.delete_many({"read_at": {"lt": before}})
+
+    def _reading(self) -> dict[str, Any]:
+        return {"read": True, "read_at": self.repositories.now()}
+
+
+class WebhookRepository(Repository[Webhook]):
+    """Webhooks are for the staff of their store. `secret` never leaves the process."""
+
+    model = Webhook
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
+
+    async def find_active(self, store_id: UUID, event_type: str) -> list[Webhook]:
+        """The store's webhooks that want to hear of an event."""
+        return await self.find_many({"store_id": store_id, "event_type": event_type, "is_active": True})
+
+    async def update_last_triggered(self, id: UUID, at: datetime) -> Webhook:
+        return await self.update_by_id(id, {"last_triggered_at": at})

@@ -1,0 +1,102 @@
+"""Quality checks, anomalies, reconciliation rules, their runs and repairs: every statement on them. For staff; no shopper sees any."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from app.core.batch import many_by
+from app.core.paging import Sort
+from app.core.repository import Repository
+from app.quality.models import (
+    QualityAnomaly,
+    QualityValidation,
+    ReconciliationExecution,
+    ReconciliationRule,
+    RepairOperation,
+    ValidationStatus,
+)
+
+NEWEST_RUN_FIRST = (Sort("executed_at", descending=True),)
+
+
+class QualityValidationRepository(Repository[QualityValidation]):
+    """Runs of quality checks."""
+
+    model = QualityValidation
+
+    async def find_failed(self, since: datetime) -> list[QualityValidation]:
+        """The checks that failed since a time, newest first."""
+        return await self.find_many({"status": ValidationStatus.FAILED.value, "executed_at": {"gte": since}}, NEWEST_RUN_FIRST)
+
+    async def get_latest_for_table(self, table_name: str) -> QualityValidation | None:
+        return await self.find_first({"table_name": table_name}, NEWEST_RUN_FIRST)
+
+    async def get_validation_stats(self) -> dict[str, int]:
+        """How many runs there are, and how many of each status."""
+        statement = self.statement(
+            "get_validation_stats",
+            lambda: select(self.table.c.status, func.count().label("runs")).where(self.visible(self.table)).group_by(self.table.c.status),
+        )
+        found = {row["status"]: row["runs"] for row in await self.rows(statement)}  # type: ignore[index]
+        return {"total": sum(found.values()), **{status.value.lower(): found.get(status.value, 0) for status in ValidationStatus}}
+
+    async def cleanup_old_validations(self, before: datetime) -> int:
+        """Remove runs before a time; returns how many."""
+        return await self.delete_many({"executed_at": {"lt": before}})
+
+
+class QualityAnomalyRepository(Repository[QualityAnomaly]):
+    """What the checks found."""
+
+    model = QualityAnomaly
+
+    async def resolve(self, id: UUID, resolved_by: UUID | None = None) -> QualityAnomaly:
+        """Say that an anomaly was dealt with; the first time counts. Raises `NotFound`."""
+        change = {"resolved": True, "resolved_at": self.repositories.now(), "resolved_by": resolved_by}
+        await self.update_many({"id": id, "resolved": False}, change)
+        return await self.get_by_id(id)
+
+
+class ReconciliationRuleRepository(Repository[ReconciliationRule]):
+    """Which tables must agree."""
+
+    model = ReconciliationRule
+
+    async def find_enabled(self) -> list[ReconciliationRule]:
+        """The rules that run by themselves, the next one first; those without a time come last."""
+        statement = self.statement(
+            "find_enabled",
+            lambda: (
+                self.base().where(self.table.c.enabled).order_by(self.table.c.next_run_at.asc().nulls_last(), self.table.c.id).limit(1000)
+            ),
+        )
+        return await self.rows(statement)
+
+    async def enable_rule(self, id: UUID) -> ReconciliationRule:
+        return await self.update_by_id(id, {"enabled": True})
+
+    async def disable_rule(self, id: UUID) -> ReconciliationRule:
+        return await self.update_by_id(id, {"enabled": False})
+
+
+class ReconciliationExecutionRepository(Repository[ReconciliationExecution]):
+    """Runs of rules."""
+
+    model = ReconciliationExecution
+
+    find_by_rule_ids = many_by("rule_id", sorts=NEWEST_RUN_FIRST, limit=50)
+
+    async def get_latest_for_rule(self, rule_id: UUID) -> ReconciliationExecution | None:
+        return await self.find_first({"rule_id": rule_id}, NEWEST_RUN_FIRST)
+
+
+class RepairOperationRepository(Repository[RepairOperation]):
+    """Repairs of discrepancies."""
+
+    model = RepairOperation
+
+    find_by_execution_ids = many_by("execution_id", sorts=NEWEST_RUN_FIRST, limit=50)
+
+    async def find_by_operation_id(self, operation_id: str) -> list[RepairOperation]:
+        return await self.find_many({"operation_id": operation_id}, NEWEST_RUN_FIRST)
