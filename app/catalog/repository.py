@@ -69,6 +69,11 @@ class ProductRepository(Repository[Product]):
             await self._sell_in(id, store_ids)
         return await self.update_by_id(id, values) if values else current
 
+    async def sell_in_stores(self, links: Sequence[tuple[UUID, UUID]]) -> None:
+        """Have stores sell products, many at once: pairs of a product's id and a store's. Pairs that are there stay."""
+        statement = self.statement("sell_in_stores", self._many_links)
+        await self.rows(statement, product_ids=[product for product, _ in links], store_ids=[store for _, store in links])
+
     async def archive(self, id: UUID) -> Product:
         """Take a product off sale; carts that hold it show that it is gone. Raises `NotFound`."""
         return await self.update_by_id(id, {"status": ProductStatus.ARCHIVED.value})
@@ -129,6 +134,12 @@ class ProductRepository(Repository[Product]):
         )
         for statement in (drop, add):
             await self.rows(statement, product_id=product_id, store_ids=list(store_ids))
+
+    def _many_links(self) -> Any:
+        ids = ARRAY(PG_UUID(as_uuid=True))
+        given = func.unnest(bindparam("product_ids", type_=ids), bindparam("store_ids", type_=ids))
+        pairs = given.table_valued("product_id", "store_id", name="pairs").render_derived()
+        return upsert(LINKS).from_select(["product_id", "store_id"], select(pairs.c.product_id, pairs.c.store_id)).on_conflict_do_nothing()
 
     def _oldest_store(self) -> Select[Any]:
         return (

@@ -23,6 +23,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from app.core.errors import Conflict, ConstraintViolation, InvalidValue, RepositoryError, Unavailable
 
 RETRIES = 5
+MAINTENANCE_SECONDS = 600.0
 DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -287,6 +288,35 @@ class Database:
             reraise=True,
         )
         return await attempts(self._in_transaction, work)
+
+    async def execute_script(self, script: str, settings: Mapping[str, str] | None = None, *, timeout: float = MAINTENANCE_SECONDS) -> None:
+        """Run statements that have no parameters and give no rows: all of them or none, within `timeout` seconds.
+
+        They read `settings`, whose names have a dot, with `current_setting('name')`.
+        """
+        async with self._maintenance(timeout) as connection, connection.transaction():
+            for name, value in (settings or {}).items():
+                await connection.execute("select set_config($1, $2, true)", name, value)
+            await connection.execute(script)
+
+    async def vacuum(self, *tables: str, timeout: float = MAINTENANCE_SECONDS) -> None:
+        """Tidy tables and renew what the planner knows of them: after a bulk load, which autovacuum only notices later."""
+        async with self._maintenance(timeout) as connection:
+            for table in tables:
+                await connection.execute(f"vacuum (analyze) {DIALECT.identifier_preparer.quote(table)}")
+
+    @asynccontextmanager
+    async def _maintenance(self, timeout: float) -> AsyncIterator[asyncpg.Connection]:
+        """A connection outside the pool, whose statements may take longer than a request's."""
+        limits = {"statement_timeout": str(int(timeout * 1000)), "lock_timeout": str(self._options.lock_timeout_ms), "timezone": "UTC"}
+        with translated_errors():
+            connection = await asyncpg.connect(
+                self._dsn, timeout=self._options.connect_timeout, command_timeout=timeout + 2, server_settings=limits
+            )
+            try:
+                yield connection
+            finally:
+                await connection.close(timeout=self._options.connect_timeout)
 
     async def _in_transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self.transaction() as transaction:
