@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 import uvicorn
 
 from app.core import migrations
-from app.core.embedded import EmbeddedPostgresError
+from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.logging import configure
 from app.resources import database_dsn, open_resources
@@ -70,18 +71,22 @@ def migrate(
     check: Annotated[bool, typer.Option(help="Only check that the migrations make what the models say.")] = False,
     down: Annotated[str | None, typer.Option(help="Go back to this revision, or to `base`.")] = None,
 ) -> None:
-    """Bring the database's schema up to date."""
-    _run(_migrate(_settings(), check=check, down=down))
+    """Bring the database's schema up to date, or check the migrations against the models."""
+    _run(_check_migrations() if check else _migrate(_settings(), down))
 
 
-async def _migrate(settings: Settings, *, check: bool, down: str | None) -> None:
+async def _check_migrations() -> None:
+    """In a scratch server, so that neither a running gateway nor anybody's data matters."""
+    with tempfile.TemporaryDirectory(prefix="neurotracker-check-") as folder:
+        async with EmbeddedPostgres(Path(folder), fsync=False) as scratch:
+            await migrations.upgrade(scratch.dsn)
+            await migrations.check(scratch.dsn)
+    typer.echo("the migrations make what the models say")
+
+
+async def _migrate(settings: Settings, down: str | None) -> None:
     async with database_dsn(settings) as dsn:
-        if down is not None:
-            await migrations.downgrade(dsn, down)
-        elif not check:
-            await migrations.upgrade(dsn)
-        if check:
-            await migrations.check(dsn)
+        await (migrations.downgrade(dsn, down) if down is not None else migrations.upgrade(dsn))
         typer.echo(f"the database is at revision {await migrations.current(dsn) or 'base'}")
 
 
