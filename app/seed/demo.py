@@ -1,0 +1,98 @@
+"""The demo shop of development: everything in it, and how it gets into the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from app.repositories import Repositories
+from app.seed.draw import Draw, Values
+from app.seed.loading import HashPassword, SeedReport, claim, is_loaded, load_once
+from app.seed.messages import order_news, staff_news
+from app.seed.people import ACCOUNTS, password_hashes, user_rows
+from app.seed.sales import Sales, Till
+from app.seed.shelves import Shelves, inventory_rows, stocked_shelves
+
+KEY: Final = "demo_data"
+
+
+@dataclass(frozen=True)
+class DemoShop:
+    """Everything in the demo shop, ready to be inserted. The first users are those of `people.ACCOUNTS`."""
+
+    shelves: Shelves
+    users: list[Values]
+    sales: Sales
+    inventory: list[Values]
+    notifications: list[Values]
+
+
+def demo_shop(draw: Draw, hashes: Mapping[str, str], roles: Mapping[str, UUID]) -> DemoShop:
+    """The shop as the seed draws it; `hashes` are the password hashes by email, `roles` the ids by name."""
+    shelves = stocked_shelves(draw)
+    users = user_rows(draw, hashes, roles, [store["id"] for store in shelves.stores])
+    staff, shoppers = users[1 : len(ACCOUNTS)], [users[0], *users[len(ACCOUNTS) :]]
+    sales = Till(draw, shelves, [shopper["id"] for shopper in shoppers]).ring_up()
+    news = order_news(draw, sales.orders) + staff_news(draw, [user["id"] for user in staff])
+    return DemoShop(shelves, users, sales, inventory_rows(draw, shelves, sales.reserved), news)
+
+
+async def seed_demo(repositories: Repositories, hash_password: HashPassword) -> SeedReport:
+    """Load the demo shop into an empty database; does nothing in one that has it, or that has users or stores of its own.
+
+    Raises `RepositoryError` when the database refuses or does not answer; nothing is loaded then.
+    """
+    if await is_loaded(repositories, KEY):
+        return SeedReport({}, f"{KEY} is there already")
+    if await repositories.users.exists({}) or await repositories.stores.exists({}):
+        return SeedReport({}, "the database is not empty")
+    # Before the transaction, because a good hash takes its time.
+    hashes = await password_hashes(hash_password, ACCOUNTS)
+    return await load_once(KEY, lambda: _load(repositories, hashes))
+
+
+async def _load(repositories: Repositories, hashes: Mapping[str, str]) -> SeedReport:
+    async with repositories.transaction() as tx:
+        await claim(tx, KEY, "The version of the demo shop in this database.")
+        roles = {role.name: role.id for role in await tx.roles.find_many()}
+        shop = demo_shop(Draw(tx.now()), hashes, roles)
+        await _insert_shelves(tx, shop)
+        await _insert_sales(tx, shop.sales)
+        await tx.notifications.create_many(shop.notifications)
+    return _report(shop)
+
+
+async def _insert_shelves(tx: Repositories, shop: DemoShop) -> None:
+    shelves = shop.shelves
+    await tx.stores.create_many(shelves.stores)
+    await tx.store_settings.create_many(shelves.settings)
+    await tx.users.create_many(shop.users)
+    await tx.stores.update_many({}, {"owner_id": shop.users[1]["id"], "updated_at": shelves.products[0]["created_at"]})
+    await tx.products.create_many(shelves.products)
+    await tx.products.sell_in_stores(shelves.links)
+    await tx.inventory.create_many(shop.inventory)
+
+
+async def _insert_sales(tx: Repositories, sales: Sales) -> None:
+    await tx.carts.create_many(sales.carts)
+    await tx.cart_items.create_many(sales.cart_items)
+    await tx.orders.create_many(sales.orders)
+    await tx.order_items.create_many(sales.order_items)
+    await tx.payments.create_many(sales.payments)
+    for order in sales.orders:
+        if order["id"] in sales.settled:
+            settled = {"payment_id": sales.settled[order["id"]], "updated_at": order["updated_at"]}
+            await tx.orders.update_by_id(order["id"], settled)
+
+
+def _report(shop: DemoShop) -> SeedReport:
+    counted = {
+        "stores": shop.shelves.stores,
+        "users": shop.users,
+        "products": shop.shelves.products,
+        "carts": shop.sales.carts,
+        "orders": shop.sales.orders,
+        "payments": shop.sales.payments,
+        "notifications": shop.notifications,
+    }
+    return SeedReport({table: len(rows) for table, rows in counted.items()})
