@@ -103,10 +103,9 @@ async def _seed(settings: Settings, *, benchmark: bool) -> None:
     from app.seed import seed_benchmark, seed_demo
 
     async with open_resources(settings, migrate=True) as resources:
-        hash_password = PasswordHasher.from_settings(settings).hash
-        await seed_demo(resources.repositories, hash_password)
-        if benchmark:
-            await seed_benchmark(resources.database)
+        load = seed_benchmark if benchmark else seed_demo
+        report = await load(resources.repositories, PasswordHasher.from_settings(settings).hash)
+    typer.echo(str(report))
 
 
 @cli.command()
