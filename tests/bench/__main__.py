@@ -1,0 +1,70 @@
+"""`python -m tests.bench`: the gateway beside other GraphQL servers, the same queries over the same tables."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.core.embedded import EmbeddedPostgresError
+from tests.bench.gateway import Gateway, database, gateway, load, postgres_environment
+from tests.bench.options import Options, parse
+from tests.bench.others import OWN_QUERIES, others, require_tools, workspace
+from tests.bench.process import BenchError, finished, say
+
+
+async def bench(options: Options) -> None:
+    """Prepare everything, measure, and stop what was started. Raises `BenchError`."""
+    require_tools(options)
+    with tempfile.TemporaryDirectory(prefix="neurotracker-bench-") as name:
+        scratch = Path(name)
+        folder = await workspace(options, scratch)
+        async with database(options.database_url, scratch) as dsn:
+            await load(dsn, scratch)
+            async with others(options, folder, scratch, postgres_environment(dsn)) as urls, gateway(dsn, scratch) as ours:
+                await compare(options, folder, urls, ours)
+
+
+async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours: Gateway) -> None:
+    """Check that all servers answer alike, load them in turn and print the table."""
+    expected = 3 * len(options.in_order) * (options.rounds * options.seconds + 1)
+    say(f"measuring {', '.join(options.in_order)}: about {expected} seconds")
+    await finished(command(options, {**urls, "gateway": ours.url}, ours.token), {}, folder, expected * 2 + 120)
+    if options.json:
+        say(f"wrote {options.json}")
+
+
+def command(options: Options, urls: Mapping[str, str], token: str) -> list[str]:
+    """The call of the comparison's own program."""
+    servers = [f"{name}={urls[name]}" + (f",{OWN_QUERIES[name]}" if name in OWN_QUERIES else "") for name in options.in_order]
+    sizes = {"--seconds": options.seconds, "--rounds": options.rounds, "--connections": options.connections}
+    return [
+        sys.executable,
+        "run.py",
+        *(part for server in servers for part in ("--server", server)),
+        *(part for name, size in sizes.items() for part in (name, str(size))),
+        *("--token", f"gateway={token}"),
+        *(("--json", str(options.json)) if options.json else ()),
+    ]
+
+
+async def run(options: Options) -> None:
+    """As `bench`; a request to terminate also stops what was started."""
+    task = asyncio.ensure_future(bench(options))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await task
+
+
+def main() -> None:
+    """Entry point; ends with 1 and a message when the benchmark cannot run."""
+    try:
+        asyncio.run(run(parse(sys.argv[1:])))
+    except (BenchError, EmbeddedPostgresError) as error:
+        sys.exit(f"bench: {error}")
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

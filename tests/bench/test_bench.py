@@ -1,0 +1,212 @@
+"""The benchmark's own parts, as far as they can be tested in a moment."""
+
+import asyncio
+import json
+import os
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import command
+from tests.bench.gateway import postgres_environment, sign_in
+from tests.bench.options import OTHERS, Options, parse
+from tests.bench.others import others, require_tools, workspace
+from tests.bench.process import BenchError, finished, free_ports, running
+
+PYTHON = sys.executable
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Path:
+    """A folder like the comparison's, read-only as a shared one may be."""
+    folder = tmp_path / "comparison"
+    (folder / "peers").mkdir(parents=True)
+    (folder / "run.py").write_text("")
+    (folder / "run.py").chmod(0o444)
+    return folder
+
+
+def options(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Options:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    return parse(arguments)
+
+
+def test_without_options_everybody_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = options(monkeypatch)
+
+    assert given.servers == OTHERS
+    assert given.in_order[:2] == ("mercurius-dataloader", "gateway")
+    assert (given.seconds, given.rounds, given.connections) == (5, 3, 16)
+    assert given.database_url is None
+
+
+def test_options_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://shop@db/shop")
+    given = parse(["--servers", "limit, apollo,limit", "--seconds", "2", "--rounds", "1", "--json", f"{tmp_path}/out.json"])
+
+    assert given.in_order == ("limit", "gateway", "apollo")
+    assert (given.node_servers, given.ceilings) == (("apollo",), ("limit",))
+    assert given.json == tmp_path / "out.json"
+    assert given.database_url == "postgresql://shop@db/shop"
+    assert parse(["--servers", "none"]).in_order == ("gateway",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--servers", "apollo,hasura"], "'hasura' is not one of mercurius-dataloader"),
+        (["--seconds", "0"], "--seconds: must be at least 1"),
+        (["--rounds", "many"], "--rounds: invalid"),
+        (["--json", "nowhere/out.json"], "there is no folder"),
+    ],
+)
+def test_wrong_options_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_the_comparison_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=f"no run.py in {tmp_path}.*--bench or BENCH_DIR"):
+        require_tools(options(monkeypatch, "--bench", str(tmp_path)))
+
+    monkeypatch.setenv("BENCH_DIR", str(tmp_path))
+    assert options(monkeypatch).bench == tmp_path
+
+
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, comparison: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match="wrk, which makes the load, is not installed"):
+        require_tools(options(monkeypatch, "--bench", str(comparison)))
+
+    (tmp_path / "wrk").touch(mode=0o755)
+    with pytest.raises(BenchError, match="node is not installed, and apollo need it"):
+        require_tools(options(monkeypatch, "--bench", str(comparison), "--servers", "apollo,limit"))
+    require_tools(options(monkeypatch, "--bench", str(comparison), "--servers", "limit"))
+
+
+async def test_the_comparison_is_copied_to_a_place_where_it_may_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, comparison: Path
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    given = options(monkeypatch, "--bench", str(comparison), "--servers", "limit")
+    folder = await workspace(given, tmp_path / "scratch")
+
+    assert folder == tmp_path / "scratch" / "bench"
+    assert (folder / "run.py").stat().st_mode & 0o200
+
+
+async def test_a_folder_without_installed_servers_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, comparison: Path) -> None:
+    given = options(monkeypatch, "--peers", str(comparison))
+    with pytest.raises(BenchError, match=r"no copy of the comparison with peers/node_modules"):
+        await workspace(given, tmp_path)
+
+
+def test_the_first_of_the_others_is_the_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = options(monkeypatch, "--servers", "apollo,postgraphile", "--rounds", "2", "--json", str(tmp_path / "out.json"))
+    urls = {name: f"http://{name}/graphql" for name in given.in_order}
+
+    called = command(given, urls, "secret")
+
+    servers = [value for name, value in pairwise(called) if name == "--server"]
+    assert servers == [
+        "apollo=http://apollo/graphql",
+        "gateway=http://gateway/graphql,gateway",
+        "postgraphile=http://postgraphile/graphql,peers/queries",
+    ]
+    assert called[called.index("--token") + 1] == "gateway=secret"
+    assert called[called.index("--rounds") + 1] == "2"
+    assert called[-2:] == ["--json", str(tmp_path / "out.json")]
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        (
+            "postgresql://shop:s%40fe@db.example.com:5433/shop",
+            {"PGHOST": "db.example.com", "PGPORT": "5433", "PGUSER": "shop", "PGPASSWORD": "s@fe", "PGDATABASE": "shop"},
+        ),
+        (
+            "postgresql://neurotracker@/neurotracker?host=%2Fvar%2Frun%2Fshop&port=5432",
+            {"PGHOST": "/var/run/shop", "PGPORT": "5432", "PGUSER": "neurotracker", "PGDATABASE": "neurotracker"},
+        ),
+    ],
+)
+def test_the_database_is_told_in_the_variables_of_libpq(dsn: str, expected: dict[str, str]) -> None:
+    assert postgres_environment(dsn) == expected
+
+
+async def connects(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+async def test_a_server_runs_as_long_as_the_block_and_its_children_end_with_it(tmp_path: Path) -> None:
+    port = free_ports()
+    serve = f"[sys.executable, '-m', 'http.server', '{port}', '--bind', '127.0.0.1']"
+    script = f"import subprocess, sys; subprocess.Popen({serve}).wait()"
+
+    async with running("files", [PYTHON, "-c", script], {}, tmp_path, tmp_path / "log", port):
+        assert await connects(port)
+        assert free_ports() != port
+
+    for _ in range(500):
+        if not await connects(port):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the child still listens")
+
+
+async def test_a_server_that_does_not_come_up_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"(?s)shop ended with 1:.*no such table"):
+        async with running("shop", [PYTHON, "-c", "raise SystemExit('no such table')"], {}, tmp_path, tmp_path / "log", free_ports()):
+            pass
+
+
+async def test_a_program_gets_its_environment_and_must_succeed_in_time(tmp_path: Path) -> None:
+    await finished(
+        [PYTHON, "-c", "import os; open('said', 'w').write(os.environ['SHOP'] + os.environ['PATH'])"], {"SHOP": "tea:"}, tmp_path, 20
+    )
+    assert (tmp_path / "said").read_text() == f"tea:{os.environ['PATH']}"
+
+    with pytest.raises(BenchError, match="ended with 3"):
+        await finished([PYTHON, "-c", "raise SystemExit(3)"], {}, tmp_path, 20)
+    with pytest.raises(BenchError, match=r"did not end within 0\.3 seconds"):
+        await finished([PYTHON, "-c", "import time; time.sleep(60)"], {}, tmp_path, 0.3)
+
+
+async def test_servers_that_failed_to_start_are_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, comparison: Path) -> None:
+    script = comparison / "peers.sh"
+    script.write_text('#!/bin/sh\necho "$1 $PORT_BASE $PGHOST" >> calls\n[ "$1" = stop ]\n')
+    script.chmod(0o755)
+
+    with pytest.raises(BenchError, match="start ended with 1"):
+        async with others(options(monkeypatch, "--servers", "apollo"), comparison, tmp_path, {"PGHOST": "db"}):
+            pass
+    calls = [line.split() for line in (comparison / "calls").read_text().splitlines()]
+    assert [(verb, host) for verb, _, host in calls] == [("start", "db"), ("stop", "db")]
+    assert len({port for _, port, _ in calls}) == 1
+
+
+async def test_a_refused_sign_in_shows_the_answer(tmp_path: Path) -> None:
+    port = free_ports()
+    refusal = json.dumps({"data": {"signIn": {"session": None, "userErrors": [{"message": "wrong email or password"}]}}})
+    script = f"""
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Refusal(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write({refusal.encode()!r})
+HTTPServer(("127.0.0.1", {port}), Refusal).serve_forever()"""
+
+    async with running("refusal", [PYTHON, "-c", script], {}, tmp_path, tmp_path / "log", port):
+        with pytest.raises(BenchError, match=r"cannot sign in: 200 .*wrong email or password"):
+            await sign_in(f"http://127.0.0.1:{port}/graphql")
