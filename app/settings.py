@@ -1,7 +1,7 @@
 """Everything that can be set from outside, read once from the environment when the process starts.
 
-A setting is an environment variable of the field's name in upper case. In development a `.env` file is read as well, and the
-environment wins over it; in production only the environment counts. An empty variable is one that is not set.
+A setting is an environment variable of the field's name in upper case. A `.env` file is read as well, unless the environment says that
+this is production; the environment wins over it. An empty variable is one that is not set.
 """
 
 from collections.abc import Iterator
@@ -82,7 +82,10 @@ def _postgresql_url(value: SecretStr) -> SecretStr:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    _split_url(value.get_secret_value(), ("redis", "rediss", "unix"), "redis://user:password@host:6379/0")
+    example = "redis://user:password@host:6379/0"
+    url = _split_url(value.get_secret_value(), ("redis", "rediss", "unix"), example)
+    if url.scheme != "unix" and not url.hostname:
+        raise ValueError(f"must name a host, like {example}")
     return value
 
 
@@ -94,10 +97,11 @@ def _clickhouse_url(value: SecretStr) -> SecretStr:
 
 
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    example = "https://shop.example, without a path"
     for origin in value:
-        url = _split_url(origin, ("http", "https"), "https://shop.example, with no path")
+        url = _split_url(origin, ("http", "https"), example)
         if not url.hostname or origin != f"{url.scheme}://{url.netloc}" or "@" in url.netloc:
-            raise ValueError(f"{origin!r} must be an origin like https://shop.example, with no path")
+            raise ValueError(f"must be origins like {example}")
     return value
 
 
@@ -111,7 +115,13 @@ class Settings(BaseSettings):
     """The settings of one process. Raises pydantic's ValidationError; `read_settings` turns that into a SettingsError."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_file=".env", env_ignore_empty=True, hide_input_in_errors=True, validate_default=True
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        env_file=".env",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        validate_default=True,
     )
 
     environment: Annotated[Environment, BeforeValidator(_lower_case)] = Field(
@@ -121,7 +131,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests.")
-    data_dir: Path = Field(default=Path(".data"), description="Folder of the embedded servers' data.")
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default=Path(".data"), description="Folder of the embedded servers' data."
+    )
 
     database_url: PostgresqlUrl | None = Field(
         default=None, description="PostgreSQL, as `postgresql://user:password@host:5432/database`. Not set: the embedded server."
