@@ -14,7 +14,7 @@ from app.core import migrations
 from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.logging import configure
-from app.resources import database_dsn, open_resources
+from app.resources import database_dsn, migrate_all, open_resources
 from app.settings import Settings, SettingsError, read_settings
 
 SCHEMA_FILE = Path("schema.graphql")
@@ -67,6 +67,14 @@ def serve() -> None:
 
 
 @cli.command()
+def worker() -> None:
+    """Run what happens in the background until told to stop."""
+    from app.worker import work
+
+    _run(work(_settings()))
+
+
+@cli.command()
 def migrate(
     check: Annotated[bool, typer.Option(help="Only check that the migrations make what the models say.")] = False,
     down: Annotated[str | None, typer.Option(help="Go back to this revision, or to `base`.")] = None,
@@ -86,7 +94,10 @@ async def _check_migrations() -> None:
 
 async def _migrate(settings: Settings, down: str | None) -> None:
     async with database_dsn(settings) as dsn:
-        await (migrations.downgrade(dsn, down) if down is not None else migrations.upgrade(dsn))
+        if down is not None:
+            await migrations.downgrade(dsn, down)
+        else:
+            await migrate_all(dsn)
         typer.echo(f"the database is at revision {await migrations.current(dsn) or 'base'}")
 
 

@@ -11,7 +11,7 @@ import structlog
 from aiocache.base import BaseCache
 from pydantic import SecretStr
 
-from app.core import migrations
+from app.core import jobs, migrations
 from app.core.cache import Cache, memory_backend, redis_backend
 from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
@@ -46,6 +46,12 @@ async def database_dsn(settings: Settings) -> AsyncIterator[str]:
         yield embedded.dsn
 
 
+async def migrate_all(dsn: str) -> None:
+    """Bring our tables and the job queue's up to date."""
+    await migrations.upgrade(dsn)
+    await jobs.install(dsn)
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings, *, migrate: bool = False, metrics: Metrics | None = None) -> AsyncIterator[Resources]:
     """Open what a process needs, in order, and close it in reverse. With `migrate`, the schema is brought up to date first."""
@@ -53,7 +59,7 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database_dsn(settings))
         if migrate:
-            await migrations.upgrade(dsn)
+            await migrate_all(dsn)
         database = Database(dsn, _options(settings))
         await database.open()
         stack.push_async_callback(database.close)

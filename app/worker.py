@@ -1,0 +1,52 @@
+"""The background process: every schedule registered. Start as many as you like; each turn of a schedule runs once."""
+
+import asyncio
+import signal
+from datetime import timedelta
+
+import structlog
+
+from app.core.jobs import Worker
+from app.repositories import Repositories
+from app.resources import Resources, open_resources
+from app.settings import Settings
+
+EVERY_QUARTER = "*/15 * * * *"
+EVERY_NIGHT = "17 3 * * *"
+READ_NOTIFICATIONS_KEPT = timedelta(days=90)
+
+log = structlog.get_logger(__name__)
+
+
+def register(worker: Worker, repositories: Repositories) -> None:
+    """Tell the worker everything that happens by itself."""
+
+    async def end_sessions() -> None:
+        await repositories.user_sessions.cleanup_expired_sessions()
+
+    async def remove_read_notifications() -> None:
+        await repositories.notifications.cleanup_old_read_notifications(repositories.now() - READ_NOTIFICATIONS_KEPT)
+
+    worker.schedule("sessions.end_expired", EVERY_QUARTER, end_sessions)
+    worker.schedule("notifications.remove_read", EVERY_NIGHT, remove_read_notifications)
+
+
+async def work(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then finish what is at hand."""
+    async with open_resources(settings) as resources:
+        await _until_signalled(make_worker(resources))
+
+
+def make_worker(resources: Resources) -> Worker:
+    worker = Worker(resources.database.dsn)
+    register(worker, resources.repositories)
+    return worker
+
+
+async def _until_signalled(worker: Worker) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    log.info("worker_ready")
+    await worker.run()
+    log.info("worker_stopped")
