@@ -95,7 +95,7 @@ class Gateway:
 
     def _services(self, resources: Resources) -> Services:
         passwords = PasswordHasher.from_settings(self._settings)
-        return Services(passwords, Authenticator.from_settings(self._settings, resources.cache), TestPaymentProvider())
+        return Services(passwords, Authenticator.from_settings(self._settings, passwords), TestPaymentProvider())
 
     def _make_endpoint(self, resources: Resources, services: Services) -> GraphQLEndpoint:
         settings = self._settings

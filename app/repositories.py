@@ -12,6 +12,13 @@ from typing import Any
 
 import structlog
 
+from app.accounts.repository import (
+    ApiKeyRepository,
+    RolePermissionRepository,
+    RoleRepository,
+    UserRepository,
+    UserSessionRepository,
+)
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.cache import Cache
 from app.core.clock import Clock, system_clock
@@ -48,6 +55,26 @@ class Repositories(RepositoryFactory):
     @cached_property
     def config(self) -> ConfigRepository:
         return self.of(ConfigRepository)
+
+    @cached_property
+    def users(self) -> UserRepository:
+        return self.of(UserRepository)
+
+    @cached_property
+    def roles(self) -> RoleRepository:
+        return self.of(RoleRepository)
+
+    @cached_property
+    def role_permissions(self) -> RolePermissionRepository:
+        return self.of(RolePermissionRepository)
+
+    @cached_property
+    def user_sessions(self) -> UserSessionRepository:
+        return self.of(UserSessionRepository)
+
+    @cached_property
+    def api_keys(self) -> ApiKeyRepository:
+        return self.of(ApiKeyRepository)
 
     @cached_property
     def products(self) -> ProductRepository:

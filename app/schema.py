@@ -6,6 +6,8 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
+from app.accounts.mutations import AccountsMutation
+from app.accounts.queries import AccountsQuery
 from app.api.context import Info
 from app.api.node import NodeQuery
 from app.api.scalars import SCALARS
@@ -14,8 +16,8 @@ from app.catalog.queries import CatalogQuery
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
-Query: Any = merge_types("Query", (NodeQuery, StoreQuery, CatalogQuery))
-Mutation: Any = merge_types("Mutation", (StoreMutation, CatalogMutation))
+Query: Any = merge_types("Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery))
+Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation))
 
 
 def create_schema() -> strawberry.Schema:

@@ -25,7 +25,7 @@ class ProductRepository(Repository[Product]):
     """The public sees what is for sale; staff of a store also what it sells, whatever its status."""
 
     model = Product
-    cached = False
+    cached_for = frozenset({ViewerKind.ANONYMOUS, ViewerKind.SHOPPER})
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "uq_products_sku": (ErrorCode.TAKEN, "sku", "another product has this SKU"),
         "fk_product_stores_store_id_stores": (ErrorCode.NOT_FOUND, "storeIds", "a store with this id does not exist"),

@@ -4,6 +4,7 @@ A write invalidates after commit, on every process. A reader that began before a
 A cache that fails is a miss: it is logged and counted, and never fails a request.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from app.core.pubsub import PubSub
 MAX_ENTRIES = 50_000
 SEPARATOR = "\n"
 NAMESPACE = "neurotracker:"
+EVERYTHING = "*"
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +58,7 @@ class Cache:
         self._metrics = metrics
         self._ttl = ttl
         self._pubsub = pubsub
-        self.generation = 0
+        self._generations: Counter[str] = Counter()
         self.shares_objects = isinstance(backend, SimpleMemoryCache)
 
     async def open(self) -> None:
@@ -85,9 +87,13 @@ class Cache:
         self._metrics.cache.labels("miss" if value is None else "hit").inc()
         return value
 
+    def generation(self, key: str) -> int:
+        """How often anything of the key's kind (`products` of `products:ID`) was invalidated: ask before reading what `set` will store."""
+        return self._generations[_kind(key)] + self._generations[EVERYTHING]
+
     async def set(self, key: str, value: Any, generation: int) -> None:
-        """Store what was read while `generation` was current; dropped if anything was invalidated since."""
-        if generation != self.generation:
+        """Store what was read while `generation` was current; dropped if anything of its kind was invalidated since."""
+        if generation != self.generation(key):
             return
         try:
             await self._backend.set(key, value, ttl=self._ttl)
@@ -105,7 +111,7 @@ class Cache:
 
     async def clear(self) -> None:
         """Forget everything here: after a gap in the messages nothing in memory can be trusted."""
-        self.generation += 1
+        self._generations[EVERYTHING] += 1
         if self.shares_objects:
             await self._backend.clear()
 
@@ -113,12 +119,16 @@ class Cache:
         await self._forget(message.split(SEPARATOR))
 
     async def _forget(self, keys: Sequence[str]) -> None:
-        self.generation += 1
+        self._generations.update(_kind(key) for key in keys)
         try:
             for key in keys:
                 await self._backend.delete(key)
         except (OSError, TimeoutError, RedisError) as error:
             log.warning("cache_failed", operation="delete", error=type(error).__name__)
+
+
+def _kind(key: str) -> str:
+    return key.partition(":")[0]
 
 
 def memory_backend() -> BaseCache:

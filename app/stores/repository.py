@@ -18,6 +18,7 @@ class StoreRepository(Repository[Store]):
     """The public sees active stores; staff also theirs, whatever its status."""
 
     model = Store
+    cached_for = frozenset({ViewerKind.ANONYMOUS})
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "uq_stores_domain": (ErrorCode.TAKEN, "domain", "another store has this domain"),
     }

@@ -1,0 +1,199 @@
+"""Accounts as GraphQL shows them. Hashes of passwords, tokens and keys are on no type."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.accounts import models
+from app.api.connection import OrderDirection
+from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
+from app.api.mutations import Payload
+from app.api.node import Node
+from app.api.relations import to_many, to_one
+from app.stores.types import Store
+
+for enum, description in (
+    (models.UserStatus, "Only ACTIVE users can sign in."),
+    (models.ApiKeyStatus, "Whether an API key still opens anything."),
+    (models.SessionEndReason, "Why a session ended."),
+):
+    strawberry.enum(enum, description=description)
+
+
+@strawberry.type(description="A permission of a role; `*` stands for all.")
+class RolePermission(Node):
+    model = models.RolePermission
+
+    resource: str
+    action: str
+    description: str | None
+    conditions: JSON | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@strawberry.type(description="A named set of permissions, added to those of its parent.")
+class Role(Node):
+    model = models.Role
+
+    name: str
+    display_name: str
+    description: str | None
+    category: str
+    level: int = strawberry.field(description="0 is the most trusted.")
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+    parent_role: "Role | None" = to_one("roles", "find_held_by_ids", key="parent_role_id")
+    permissions: list[RolePermission] = to_many("role_permissions", "find_by_role_ids", description="Its own, without its parent's.")
+
+
+@strawberry.type(description="A person with an account.")
+class User(Node):
+    model = models.User
+
+    email: str
+    username: str
+    first_name: str | None
+    last_name: str | None
+    name: str | None
+    image_url: str | None
+    phone: str | None
+    status: models.UserStatus
+    email_verified: bool
+    phone_verified: bool
+    last_login_at: datetime | None
+    login_count: int
+    role_assigned_at: datetime | None
+    role_revoked_at: datetime | None
+    role_expires_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    role: Role | None = to_one("roles", "find_held_by_ids", key="role_id")
+    store: Store | None = to_one("stores", key="store_id", description="The store that a member of staff works for.")
+
+
+@strawberry.type(description="A signed-in device. Its token is shown once, when it is made.")
+class UserSession(Node):
+    model = models.UserSession
+
+    ip_address: str | None
+    user_agent: str | None
+    is_active: bool
+    last_accessed_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    end_reason: models.SessionEndReason | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@strawberry.type(description="A key for programs. Its secret is shown once, when it is made.")
+class ApiKey(Node):
+    model = models.ApiKey
+
+    name: str
+    key_identifier: str
+    key_preview: str
+    scopes: list[str]
+    status: models.ApiKeyStatus
+    is_active: bool
+    rate_limit: int = strawberry.field(description="Requests per hour.")
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@strawberry.type(description="A new session: send its token as `Authorization: Bearer <token>`.")
+class Session:
+    token: str
+    expires_at: datetime
+    user: User
+
+
+@strawberry.type
+class AuthPayload(Payload):
+    session: Session | None = None
+
+
+@strawberry.type
+class SignOutPayload(Payload):
+    signed_out: bool = False
+
+
+@strawberry.type
+class SessionPayload(Payload):
+    session: UserSession | None = None
+
+
+@filter_input
+class UserFilter:
+    id: IdFilter | None = id_filter("User")
+    email: StringFilter | None
+    username: StringFilter | None
+    status: Comparison[models.UserStatus] | None
+    email_verified: BooleanFilter | None
+    role_id: IdFilter | None = id_filter("Role")
+    store_id: IdFilter | None = id_filter("Store")
+    created_at: DateTimeFilter | None
+
+
+@filter_input
+class RoleFilter:
+    name: StringFilter | None
+    category: StringFilter | None
+    is_active: BooleanFilter | None
+
+
+@filter_input
+class UserSessionFilter:
+    is_active: BooleanFilter | None
+    created_at: DateTimeFilter | None
+
+
+@filter_input
+class ApiKeyFilter:
+    name: StringFilter | None
+    status: Comparison[models.ApiKeyStatus] | None
+    created_at: DateTimeFilter | None
+
+
+@strawberry.enum(description="What users can be sorted by.")
+class UserOrderField(StrEnum):
+    CREATED_AT = "created_at"
+    EMAIL = "email"
+    USERNAME = "username"
+
+
+@strawberry.input
+class UserOrder:
+    field: UserOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.enum(description="What roles can be sorted by.")
+class RoleOrderField(StrEnum):
+    CREATED_AT = "created_at"
+    NAME = "name"
+    LEVEL = "level"
+
+
+@strawberry.input
+class RoleOrder:
+    field: RoleOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.enum(description="What sessions and API keys can be sorted by.")
+class CreatedOrderField(StrEnum):
+    CREATED_AT = "created_at"
+
+
+@strawberry.input
+class CreatedOrder:
+    field: CreatedOrderField
+    direction: OrderDirection = OrderDirection.ASC
