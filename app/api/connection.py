@@ -7,16 +7,16 @@ From a declaration come the resolver, the arguments and the description of the l
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from app.api.context import Info
+from app.api.context import Context, Info
 from app.api.filters import to_where
 from app.api.permissions import Access, Guard
 from app.core.paging import MAX_SIZE, MAX_SIZE_STAFF, Page, PageRequest, Sort
+from app.execution.declarations import Listing
 
 T = TypeVar("T")
 
@@ -67,29 +67,27 @@ class Connection(Generic[T]):
     total_count: int = strawberry.field(resolver=_total_count, description="Size of the whole list; counted only when asked for.")
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A declared list: of which repository, with which filter and order, and what narrows it beside the viewer's scope."""
-
-    repository: str
-    filter: type[Any] | None
-    order: type[Any] | None
-    default_sorts: tuple[Sort, ...] = ()
-    fixed: dict[str, Any] | None = None
-    """A filter that holds for everybody but staff, such as `{"status": "ACTIVE"}` of the public catalog."""
-
-
 def to_sorts(order_by: Sequence[Any] | None) -> tuple[Sort, ...]:
     return tuple(Sort(order.field.value, descending=order.direction is OrderDirection.DESC) for order in order_by or ())
 
 
 def page_request(
-    listing: Listing, info: Info, first: int | None, after: str | None, last: int | None, before: str | None, filter: Any, order_by: Any
+    listing: Listing,
+    context: Context,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+    filter: Any = None,
+    order_by: Sequence[Any] | None = None,
 ) -> PageRequest:
-    viewer = info.context.viewer
+    """What a list's arguments ask for; raises `BadInput` for a filter that makes no sense."""
+    viewer = context.viewer
     where = to_where(filter)
     if listing.fixed and not viewer.is_staff:
         where = {"and": [listing.fixed, where]}
+    if listing.own:
+        where = {"and": [{listing.own: viewer.user_id}, where]}
     return PageRequest(
         first=first,
         after=after,
@@ -109,14 +107,15 @@ def connection(
     order: type[Any] | None = None,
     sorts: tuple[Sort, ...] = (),
     fixed: dict[str, Any] | None = None,
+    own: str | None = None,
     description: str | None = None,
 ) -> Any:
     """A root field that lists a repository's rows within the viewer's scope."""
-    listing = Listing(repository, filter, order, sorts, fixed)
+    listing = Listing(repository, filter, order, sorts, fixed, own)
 
     async def resolve(info, first=None, after=None, last=None, before=None, filter=None, order_by=None):  # type: ignore[no-untyped-def]
         rows = getattr(info.context.repositories, repository)
-        return await rows.find_page(page_request(listing, info, first, after, last, before, filter, order_by))
+        return await rows.find_page(page_request(listing, info.context, first, after, last, before, filter, order_by))
 
     annotate_listing(resolve, listing)
     return strawberry.field(

@@ -2,14 +2,16 @@
 
 import asyncio
 from typing import Any, ClassVar
+from uuid import UUID
 
 import strawberry
 from graphql import GraphQLResolveInfo
 
-from app.api.context import Info
+from app.api.context import Context, Info
 from app.api.permissions import Guard, public
 from app.api.scalars import decode_any_id, encode_id
 from app.core.errors import BadInput
+from app.execution.declarations import NodeLookup
 
 MAX_NODES = 100
 
@@ -35,9 +37,17 @@ class Node:
         return str(row.model.__name__)
 
 
+def _locate(_context: Context, id: str) -> tuple[str, UUID]:
+    return decode_any_id(id, "id")
+
+
 @strawberry.type
 class NodeQuery:
-    @strawberry.field(extensions=[Guard(public)], description="Any object by its global id; null where the viewer sees none.")
+    @strawberry.field(
+        extensions=[Guard(public)],
+        description="Any object by its global id; null where the viewer sees none.",
+        metadata={"node": NodeLookup(_locate), "access": public},
+    )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         return await _load(info, id, "id")
 

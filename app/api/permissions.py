@@ -5,7 +5,6 @@ async def create_product(...): ...        # @mutation(access=requires("products:
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import strawberry
@@ -15,6 +14,9 @@ from strawberry.types.field import StrawberryField
 
 from app.api.errors import FORBIDDEN, UNAUTHENTICATED, AccessDenied
 from app.core.security import Viewer
+from app.execution.declarations import Access
+
+__all__ = ["Access", "Guard", "guarded", "public", "requires", "signed_in"]
 
 
 @strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Open to everybody.")
@@ -32,31 +34,20 @@ class Requires:
     permission: str
 
 
-@dataclass(frozen=True)
-class Access:
-    """Who may ask: everybody, whoever is signed in, or holders of a permission."""
+def directive_of(access: Access) -> object:
+    """The access as the printed schema shows it."""
+    if access.permission:
+        return Requires(permission=access.permission)
+    return Authenticated() if access.authenticated else Public()
 
-    authenticated: bool = False
-    permission: str | None = None
 
-    @property
-    def directive(self) -> object:
-        if self.permission:
-            return Requires(permission=self.permission)
-        return Authenticated() if self.authenticated else Public()
-
-    def allows(self, viewer: Viewer) -> bool:
-        if self.permission:
-            return viewer.can(self.permission)
-        return viewer.is_authenticated or not self.authenticated
-
-    def check(self, viewer: Viewer) -> None:
-        """Raises `AccessDenied` where the viewer may not ask."""
-        if self.allows(viewer):
-            return
-        if not viewer.is_authenticated:
-            raise AccessDenied(UNAUTHENTICATED, "sign in first: send `Authorization: Bearer <token>`")
-        raise AccessDenied(FORBIDDEN, f"this needs the permission {self.permission}")
+def check(access: Access, viewer: Viewer) -> None:
+    """Raises `AccessDenied` where the viewer may not ask."""
+    if access.allows(viewer):
+        return
+    if not viewer.is_authenticated:
+        raise AccessDenied(UNAUTHENTICATED, "sign in first: send `Authorization: Bearer <token>`")
+    raise AccessDenied(FORBIDDEN, f"this needs the permission {access.permission}")
 
 
 public = Access()
@@ -74,14 +65,14 @@ class Guard(FieldExtension):
         self.access = access
 
     def apply(self, field: StrawberryField) -> None:
-        field.directives = [*field.directives, self.access.directive]
+        field.directives = [*field.directives, directive_of(self.access)]
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
-        self.access.check(info.context.viewer)
+        check(self.access, info.context.viewer)
         return next_(source, info, **kwargs)
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
-        self.access.check(info.context.viewer)
+        check(self.access, info.context.viewer)
         return await next_(source, info, **kwargs)
 
 

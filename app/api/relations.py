@@ -9,25 +9,15 @@ A declaration names the repository, its batch method and the parent's column. Fr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import strawberry
 
-from app.api.connection import Listing, annotate_listing, page_request
+from app.api.connection import annotate_listing, page_request
 from app.api.context import Context, Info
 from app.api.permissions import Access, Guard
 from app.core.paging import PageRequest, Sort
-
-
-@dataclass(frozen=True)
-class Relation:
-    """How rows of `repository` belong to a parent row: `batch` finds them by the parent's `key` column."""
-
-    repository: str
-    batch: str
-    key: str
-    listing: Listing | None = None
+from app.execution.declarations import Listing, Relation
 
 
 def _batched(context: Context, relation: Relation, value: Any) -> Any:
@@ -76,7 +66,7 @@ def to_connection(
     relation = Relation(repository, by, key, listing)
 
     async def resolve(root, info, first=None, after=None, last=None, before=None, filter=None, order_by=None):  # type: ignore[no-untyped-def]
-        request = page_request(listing, info, first, after, last, before, filter, order_by)
+        request = page_request(listing, info.context, first, after, last, before, filter, order_by)
         return await _paged(info.context, relation, request, getattr(root, key))
 
     annotate_listing(resolve, listing)

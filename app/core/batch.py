@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, bindparam, column, func, lateral, select, true
+from sqlalchemy import ColumnElement, FromClause, Select, Table, bindparam, column, func, lateral, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
@@ -63,6 +63,11 @@ class Batch:
         link = links(self.link.table)
         children = select(link.c[self.link.child]).where(link.c[self.link.parent] == key).correlate(key.table)
         return table.c.id.in_(children)
+
+    def rows_of(self, base: Select[Any], table: FromClause, key: Any, links: Callable[[str], Table]) -> Select[Any]:
+        """The rows of one parent, in their order and up to their limit, as a subquery that looks at the parent's `key`."""
+        own = base.where(self.matches(table, key, links)).correlate(key.table)
+        return own.order_by(*ordering(table, self.sorts, backward=False)).limit(literal_column(str(self.limit if self.many else 1)))
 
     def statement(self, base: Select[Any], table: FromClause, links: Callable[[str], Table]) -> Select[Any]:
         """One statement for any number of keys; each row carries its parent as `batch_key`."""

@@ -328,8 +328,9 @@ def _is_retriable(error: BaseException) -> bool:
 
 
 async def _prepare_connection(connection: Connection) -> None:
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=orjson.loads, format="text")
+    """Columns are jsonb, and are read as Python values. A value of type json is text that PostgreSQL composed: it stays bytes."""
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode_json, decoder=orjson.loads, format="text")
+    await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
 
 def _encode_json(value: Any) -> str:

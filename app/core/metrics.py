@@ -24,6 +24,14 @@ class Metrics:
             "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry
         )
         self.operations = Counter("graphql_operations", "GraphQL operations", ("kind", "result"), registry=self.registry)
+        self.executions = Counter(
+            "graphql_executions",
+            "Queries by how they were executed: compiled, filled (compiled, with fields worked out in Python) or standard, and why so",
+            ("mode", "reason"),
+            registry=self.registry,
+        )
+        self.rate_limited = Counter("rate_limited", "Refusals for asking too often", ("quota",), registry=self.registry)
+        self.quota_failures = Counter("quota_store_failures", "Times that quotas fell back to this process", registry=self.registry)
         self.in_flight = Gauge("http_requests_in_flight", "HTTP requests being answered", registry=self.registry)
         self.cache = Counter("cache_lookups", "Cache look-ups", ("result",), registry=self.registry)
         self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)

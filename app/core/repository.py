@@ -6,6 +6,7 @@ rows, so ownership cannot be forgotten; a row outside the scope does not exist. 
 
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
@@ -75,8 +76,9 @@ class Repository(Instrumented, Generic[M]):
     """Reads and writes the rows of one model."""
 
     model: ClassVar[type[SQLModel]]
-    cached: ClassVar[bool] = False
-    """Whether single rows by id are kept in the cache: for rows that change slowly and whose scope binds no value of the viewer."""
+    cached_for: ClassVar[frozenset[ViewerKind]] = frozenset()
+    """The kinds of viewer for whom single rows by id are kept in the cache: of rows that change slowly, those kinds whose scope is the
+    same for each of their viewers. Administrators and the system come with them."""
 
     record_class: ClassVar[type[Row]] = Row
     columns: ClassVar[Mapping[str, Any]] = {}
@@ -117,9 +119,38 @@ class Repository(Instrumented, Generic[M]):
             conditions.append(table.c.is_deleted.is_(False))
         return and_(true(), *conditions)
 
-    def base(self, *, scoped: bool = True, deleted: bool = False) -> Select[Any]:
-        """All columns of the rows that the viewer may see."""
-        return select(self.table).where(self.visible(self.table, scoped=scoped, deleted=deleted))
+    def base(self, table: Any = None, *, scoped: bool = True, deleted: bool = False) -> Select[Any]:
+        """All columns of the rows that the viewer may see; `table` is an alias of the repository's own one."""
+        table = self.table if table is None else table
+        return select(table).where(self.visible(table, scoped=scoped, deleted=deleted))
+
+    def matching(self, table: Any, shape: Shape, prefix: str = "") -> ColumnElement[bool]:
+        """The condition of the visible rows that match a filter. Administrators see deleted rows where their filter speaks of deletion."""
+        deleted = self.viewer.sees_everything and _mentions(shape, "is_deleted")
+        return and_(self.visible(table, deleted=deleted), compose(shape, table, prefix))
+
+    def list_query(self, request: PageRequest, by: str | None = None) -> "ListQuery":
+        """What a page needs: of the whole list, or of each parent's own list. Raises `BadInput` as `find_page` does."""
+        size, sorts = request.size, with_tie_break(request.sorts)
+        tag = list_tag(f"{self.entity}.{by}" if by else self.entity, sorts)
+        reader, shape = self._filter(request.where)
+        keys, bounds = self._bounds(request, tag, sorts)
+        return ListQuery(ListShape(shape, sorts, bounds, request.backward), size, tag, {**reader.values, **keys})
+
+    def lookup_query(self, where: Where) -> tuple[Shape, dict[str, Any]]:
+        """What finding the first row of a filter needs: the shape and the values to bind."""
+        reader, shape = self._filter(where)
+        return shape, reader.values
+
+    def listed(self, table: Any, shape: "ListShape", prefix: str = "", limit: int | None = None) -> Select[Any]:
+        """The rows of a list in its order, up to `limit`, or else to `:row_limit`. Its other parameters are named with `prefix`."""
+        conditions = [beyond(table, shape.sorts, prefix + bound, backward=bound == "before") for bound in shape.bounds]
+        return (
+            select(table)
+            .where(self.matching(table, shape.filter, prefix), *conditions)
+            .order_by(*ordering(table, shape.sorts, backward=shape.backward))
+            .limit(bindparam("row_limit") if limit is None else literal_column(str(limit)))
+        )
 
     # --- Running statements
 
@@ -144,8 +175,9 @@ class Repository(Instrumented, Generic[M]):
 
     async def find_by_id(self, id: UUID) -> M | None:
         """The row, or None when there is none inside the viewer's scope."""
-        if self.cached and self.session.current_transaction is None:
-            return await self._find_cached(id)
+        variant = self._cache_variant()
+        if variant is not None and self.session.current_transaction is None:
+            return await self._find_cached(f"{self.entity}:{id}:{variant}", id)
         return await self._find_by_id(id)
 
     async def get_by_id(self, id: UUID) -> M:
@@ -170,45 +202,33 @@ class Repository(Instrumented, Generic[M]):
         """Up to `limit` rows (at most 1000) that match a filter (`core.filtering`), in a total order."""
         reader, shape = self._filter(where)
         sorts = with_tie_break(tuple(order_by)) if order_by or "created_at" in self.columns else (Sort("id"),)
-        statement = self.statement(("find_many", shape, sorts), lambda: self._list_statement(shape, sorts))
+        statement = self.statement(("find_many", shape, sorts), lambda: self.listed(self.table, ListShape(shape, sorts)))
         return await self.rows(statement, row_limit=min(limit, MAX_ROWS), **reader.values)
 
     async def find_page(self, request: PageRequest) -> Page[M]:
         """One page of the rows that match, by keyset; raises `BadInput` for impossible arguments and foreign cursors."""
-        size, sorts = request.size, with_tie_break(request.sorts)
-        tag = list_tag(self.entity, sorts)
-        reader, shape = self._filter(request.where)
-        keys, bounds = self._bounds(request, tag, sorts)
-        statement = self.statement(
-            ("find_page", shape, sorts, bounds, request.backward),
-            lambda: self._list_statement(shape, sorts, bounds, backward=request.backward),
-        )
-        rows = await self.rows(statement, row_limit=size + 1, **reader.values, **keys)
-        return self._page(rows, request, tag, sorts, lambda: self.count(request.where))
+        asked = self.list_query(request)
+        statement = self.statement(("find_page", asked.shape), lambda: self.listed(self.table, asked.shape))
+        rows = await self.rows(statement, row_limit=asked.size + 1, **asked.values)
+        return self._page(rows, request, asked, lambda: self.count(request.where))
 
     async def find_pages(self, by: str, keys: Sequence[UUID], request: PageRequest) -> list[Page[M]]:
         """For each key, the page of the rows whose `by` column has it: one statement for all keys (lateral)."""
-        size, sorts = request.size, with_tie_break(request.sorts)
-        tag = list_tag(f"{self.entity}.{by}", sorts)
-        reader, shape = self._filter(request.where)
-        bound, bounds = self._bounds(request, tag, sorts)
+        asked = self.list_query(request, by)
         statement = self.statement(
-            ("find_pages", by, shape, sorts, bounds, request.backward),
-            lambda: Batch(by, many=True, sorts=sorts).around(
-                self._list_statement(shape, sorts, bounds, backward=request.backward), self.table
-            ),
+            ("find_pages", by, asked.shape),
+            lambda: Batch(by, many=True).around(self.listed(self.table, asked.shape), self.table),
         )
-        found = await self.rows(statement, keys=list(dict.fromkeys(keys)), row_limit=size + 1, **reader.values, **bound)
+        found = await self.rows(statement, keys=list(dict.fromkeys(keys)), row_limit=asked.size + 1, **asked.values)
         by_key: dict[UUID, list[M]] = {key: [] for key in keys}
         for row in found:
             by_key[row["batch_key"]].append(row)  # type: ignore[index]
-        return [self._page(by_key[key], request, tag, sorts, functools.partial(self._count_of, by, key, request.where)) for key in keys]
+        return [self._page(by_key[key], request, asked, functools.partial(self._count_of, by, key, request.where)) for key in keys]
 
     async def count(self, where: Where | None = None) -> int:
         reader, shape = self._filter(where)
         statement = self.statement(
-            ("count", shape),
-            lambda: select(func.count()).select_from(self.table).where(self._visible_for(shape), compose(shape, self.table)),
+            ("count", shape), lambda: select(func.count()).select_from(self.table).where(self.matching(self.table, shape))
         )
         return int(await self.value(statement, **reader.values))
 
@@ -331,18 +351,24 @@ class Repository(Instrumented, Generic[M]):
     # --- Cache
 
     def cache_keys(self, id: UUID) -> list[str]:
-        return [f"{self.entity}:{id}:{kind}" for kind in ("all", "public")]
+        return [f"{self.entity}:{id}:{variant}" for variant in ("all", "public")]
+
+    def _cache_variant(self) -> str | None:
+        if not self.cached_for:
+            return None
+        if self.viewer.sees_everything:
+            return "all"
+        return "public" if self.viewer.kind in self.cached_for else None
 
     async def _changed(self, *ids: UUID) -> None:
         """Forget cached rows once the change is committed."""
-        if not self.cached or not ids:
+        if not self.cached_for or not ids:
             return
         keys = [key for id in ids for key in self.cache_keys(id)]
         await self.repositories.after_commit(functools.partial(self.cache.invalidate, keys))
 
-    async def _find_cached(self, id: UUID) -> M | None:
-        key = f"{self.entity}:{id}:{'all' if self.viewer.sees_everything else 'public'}"
-        generation = self.cache.generation
+    async def _find_cached(self, key: str, id: UUID) -> M | None:
+        generation = self.cache.generation(key)
         found = await self.cache.get(key)
         if found is not None:
             return cast(M, self._from_cache(found))
@@ -356,15 +382,15 @@ class Repository(Instrumented, Generic[M]):
 
     # --- Pages
 
-    def _page(self, rows: list[M], request: PageRequest, tag: str, sorts: tuple[Sort, ...], count: Callable[[], Awaitable[int]]) -> Page[M]:
+    def _page(self, rows: list[M], request: PageRequest, asked: "ListQuery", count: Callable[[], Awaitable[int]]) -> Page[M]:
         """A page from one row more than was asked for: the extra row tells that the list goes on."""
-        more, nodes = len(rows) > request.size, rows[: request.size]
+        more, nodes = len(rows) > asked.size, rows[: asked.size]
         return Page(
             nodes=nodes[::-1] if request.backward else nodes,
             has_next_page=request.before is not None if request.backward else more,
             has_previous_page=more if request.backward else request.after is not None,
-            tag=tag,
-            sorts=sorts,
+            tag=asked.tag,
+            sorts=asked.shape.sorts,
             count=count,
         )
 
@@ -379,19 +405,6 @@ class Repository(Instrumented, Generic[M]):
     def _filter(self, where: Where | None) -> tuple[FilterReader, Shape]:
         reader = FilterReader(self.columns)
         return reader, reader.read(where)
-
-    def _visible_for(self, shape: Shape) -> ColumnElement[bool]:
-        """Administrators see deleted rows where their filter speaks of deletion."""
-        return self.visible(self.table, deleted=self.viewer.sees_everything and _mentions(shape, "is_deleted"))
-
-    def _list_statement(self, shape: Shape, sorts: Sequence[Sort], bounds: Sequence[str] = (), *, backward: bool = False) -> Select[Any]:
-        conditions = [beyond(self.table, sorts, prefix, backward=prefix == "before") for prefix in bounds]
-        return (
-            select(self.table)
-            .where(self._visible_for(shape), compose(shape, self.table), *conditions)
-            .order_by(*ordering(self.table, sorts, backward=backward))
-            .limit(bindparam("row_limit"))
-        )
 
     def _bounds(self, request: PageRequest, tag: str, sorts: Sequence[Sort]) -> tuple[dict[str, Any], tuple[str, ...]]:
         keys: dict[str, Any] = {}
@@ -432,6 +445,26 @@ class Repository(Instrumented, Generic[M]):
         if version is not None and await self._find_by_id(id) is not None:
             raise StaleVersion("the row has changed since it was read")
         raise NotFound(f"no {self.model.__name__} has this id")
+
+
+@dataclass(frozen=True)
+class ListShape:
+    """What the statement of a list depends on: its filter's shape, its total order, the cursors it lies between, and its direction."""
+
+    filter: Shape
+    sorts: tuple[Sort, ...]
+    bounds: tuple[str, ...] = ()
+    backward: bool = False
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """A page as it is asked for: the shape, how many rows, the tag of its cursors, and the values to bind."""
+
+    shape: ListShape
+    size: int
+    tag: str
+    values: dict[str, Any]
 
 
 class CachedRow:

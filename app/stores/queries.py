@@ -3,11 +3,19 @@
 import strawberry
 
 from app.api.connection import Connection, connection
-from app.api.context import Info
-from app.api.permissions import Guard, public
+from app.api.context import Context
+from app.api.lookup import single
+from app.api.permissions import public
 from app.api.scalars import decode_id
 from app.core.errors import BadInput
+from app.execution.declarations import Where
 from app.stores.types import Store, StoreFilter, StoreOrder
+
+
+def _store(_context: Context, id: strawberry.ID | None = None, domain: str | None = None) -> Where | None:
+    if (id is None) == (domain is None):
+        raise BadInput("id", "give either id or domain, and only one of them")
+    return {"domain": domain.lower()} if domain is not None else {"id": decode_id(str(id), "Store")}
 
 
 @strawberry.type
@@ -16,11 +24,4 @@ class StoreQuery:
         "stores", access=public, filter=StoreFilter, order=StoreOrder, description="The shops, newest first."
     )
 
-    @strawberry.field(extensions=[Guard(public)], description="One store, by id or by domain.")
-    async def store(self, info: Info, id: strawberry.ID | None = None, domain: str | None = None) -> Store | None:
-        stores = info.context.repositories.stores
-        if (id is None) == (domain is None):
-            raise BadInput("id", "give either id or domain, and only one of them")
-        if id is not None:
-            return await stores.find_by_id(decode_id(id, "Store"))  # type: ignore[no-any-return]
-        return await stores.find_by_domain(domain)  # type: ignore[no-any-return]
+    store: Store | None = single("stores", _store, access=public, description="One store, by id or by domain.")

@@ -1,0 +1,121 @@
+"""What the fields of a schema declare about themselves, as data that an executor can read.
+
+The API floor writes these beside its resolvers and collects them for a whole schema (`Declarations`). A field that declares nothing is
+one that only its resolver understands.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.paging import Sort
+from app.core.security import Viewer
+
+Where = Mapping[str, Any]
+"""A filter as `core.filtering` reads it."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask: everybody, whoever is signed in, or holders of a permission."""
+
+    authenticated: bool = False
+    permission: str | None = None
+
+    def allows(self, viewer: Viewer) -> bool:
+        if self.permission:
+            return viewer.can(self.permission)
+        return viewer.is_authenticated or not self.authenticated
+
+
+@dataclass(frozen=True)
+class Column:
+    """The field shows a column of its row."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class GlobalId:
+    """The field shows the Relay global id of its row."""
+
+
+@dataclass(frozen=True)
+class Money:
+    """The field shows the amount in one column with the digits of the currency in another one of the same row."""
+
+    column: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The field is worked out in Python from columns of its row, which `compute` takes in this order."""
+
+    needs: tuple[str, ...]
+    compute: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A declared list: of which repository, with which filter and order, and what narrows it beside the viewer's scope."""
+
+    repository: str
+    filter: type[Any] | None
+    order: type[Any] | None
+    default_sorts: tuple[Sort, ...] = ()
+    fixed: dict[str, Any] | None = None
+    """A filter that holds for everybody but staff, such as `{"status": "ACTIVE"}` of the public catalog."""
+    own: str | None = None
+    """The column that must be the viewer, also where the viewer could see more."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How rows of `repository` belong to a parent row: `batch` finds them by the parent's `key` column."""
+
+    repository: str
+    batch: str
+    key: str
+    listing: Listing | None = None
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A root field that shows the first row a filter finds; `find(context, **arguments)` gives the filter, or None for no row."""
+
+    repository: str
+    find: Callable[..., Where | None]
+
+
+@dataclass(frozen=True)
+class NodeLookup:
+    """A root field that shows the row behind a global id; `find(context, **arguments)` gives its type's name and its key."""
+
+    find: Callable[..., tuple[str, Any]]
+
+
+Source = Column | GlobalId | Money | Computed | Relation | Listing | Lookup | NodeLookup
+
+Reader = Callable[[Any, Mapping[str, Any]], Any]
+"""Reads coerced arguments in the request's context: a `PageRequest` of a list, the filter of a `Lookup`, the place of a `NodeLookup`."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What one field declares: where its value comes from, who may ask, and how its arguments are read."""
+
+    source: Source
+    access: Access | None = None
+    read: Reader | None = None
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """The declared fields of a schema by type and name, and the repository of each type whose objects are rows."""
+
+    fields: Mapping[str, Mapping[str, Declared]] = field(default_factory=dict)
+    repositories: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, type_name: str, field_name: str) -> Declared | None:
+        return self.fields.get(type_name, {}).get(field_name)

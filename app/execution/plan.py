@@ -1,0 +1,443 @@
+"""From an operation to a plan: what each level of the answer shows, as data.
+
+Fields are collected as the GraphQL specification says (section 6.3.2, "Field Collection"): fragments opened for the type at hand,
+@skip and @include decided, selections of one response key merged, in the order of their first appearance. Each collected field must
+declare where its value comes from (`declarations`), and the viewer must be allowed to ask for it; if not, the operation is `Refused`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLSchema,
+    ListValueNode,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    ValueNode,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+)
+from graphql.execution.collect_fields import CollectedFields, FieldDetails, FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.values import VariableValues, get_argument_values
+
+from app.core.security import Viewer
+from app.execution.declarations import (
+    Computed,
+    Declarations,
+    Declared,
+    Listing,
+    Lookup,
+    NodeLookup,
+    Reader,
+    Relation,
+    Source,
+)
+from app.execution.refusal import Refused
+
+TYPENAME = "__typename"
+LONGEST_KEY = 63
+"""Bytes that PostgreSQL keeps of a name."""
+
+
+@dataclass(frozen=True)
+class TypeName:
+    """`__typename`."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A value that SQL shows."""
+
+    key: str
+    source: Source
+    shown_as: Any
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A value that Python works out; `serialize` is its scalar's."""
+
+    key: str
+    computed: Computed
+    serialize: Callable[[Any], Any]
+    required: bool
+
+
+@dataclass(frozen=True)
+class Level:
+    """An object that is a row: of which repository, and what it shows."""
+
+    type_name: str
+    repository: str
+    parts: tuple["Part", ...]
+
+
+@dataclass(frozen=True)
+class One:
+    """At most one related row; `required` where the schema lets no null be."""
+
+    key: str
+    relation: Relation
+    level: Level
+    required: bool
+
+
+@dataclass(frozen=True)
+class Many:
+    """A bounded list of related rows."""
+
+    key: str
+    relation: Relation
+    level: Level
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """`nodes` of a connection."""
+
+    key: str
+    level: Level
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """`cursor` of an edge."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """`node` of an edge."""
+
+    key: str
+    level: Level
+
+
+@dataclass(frozen=True)
+class Edges:
+    """`edges` of a connection."""
+
+    key: str
+    parts: tuple[Cursor | Node | TypeName, ...]
+
+
+@dataclass(frozen=True)
+class InfoField:
+    """A field of `pageInfo`, by its name in the schema."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Info:
+    """`pageInfo` of a connection."""
+
+    key: str
+    parts: tuple[InfoField | TypeName, ...]
+
+
+@dataclass(frozen=True)
+class Count:
+    """`totalCount` of a connection."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Paged:
+    """A connection: of all rows, or of those related to a parent. `ask` numbers its arguments."""
+
+    key: str
+    repository: str
+    relation: Relation | None
+    parts: tuple[Nodes | Edges | Info | Count | TypeName, ...]
+    ask: int
+
+
+Part = TypeName | Leaf | Fill | One | Many | Paged
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """The arguments of a field: how they are coerced and read, and of which list they speak."""
+
+    definition: GraphQLField
+    node: FieldNode
+    read: Reader
+    repository: str = ""
+    by: str | None = None
+    varies: bool = False
+    """Whether a variable is among them."""
+
+    def arguments(self, variables: VariableValues) -> dict[str, Any]:
+        return get_argument_values(self.definition, self.node, variables)
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """A root field: a page, or the single row that its first ask finds."""
+
+    key: str
+    body: Paged | Level
+    asks: tuple[Ask, ...]
+
+    @property
+    def fills(self) -> bool:
+        return any(isinstance(part, Fill) for level in levels(self.body) for part in level.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class NodeRoot:
+    """`node(id:)`: one root per type that ids have named so far."""
+
+    key: str
+    ask: Ask
+    root_of: Callable[[str], Root]
+    roots: dict[str, Root] = field(default_factory=dict)
+
+    def root(self, type_name: str) -> Root:
+        if type_name not in self.roots:
+            self.roots[type_name] = self.root_of(type_name)
+        return self.roots[type_name]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An operation's root fields, in the order of the answer."""
+
+    roots: tuple[Root | NodeRoot | TypeName, ...]
+
+
+def levels(part: Any) -> Iterator[Level]:
+    """Every object level in a part of a plan."""
+    if isinstance(part, Level):
+        yield part
+    for inner in getattr(part, "parts", ()):
+        yield from levels(inner)
+    if not isinstance(part, Level) and (level := getattr(part, "level", None)) is not None:
+        yield from levels(level)
+
+
+class Planner:
+    """Plans one operation for one viewer's permissions and one set of values for the variables of @skip and @include."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        declarations: Declarations,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: VariableValues,
+        viewer: Viewer,
+    ) -> None:
+        self._schema = schema
+        self._declarations = declarations
+        self._operation = operation
+        self._variables = variables
+        self._viewer = viewer
+        self._fragments = {d.name.value: FragmentDetails(d) for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
+
+    def plan(self) -> Plan:
+        """Raises `Refused` for what cannot be compiled."""
+        query = self._schema.query_type
+        assert query is not None
+        collected = collect_fields(self._schema, self._fragments, self._variables, query, self._operation)
+        return Plan(tuple(self._root(key, query, found) for key, found in _groups(collected)))
+
+    def _root(self, key: str, query: GraphQLObjectType, found: list[FieldDetails]) -> Root | NodeRoot | TypeName:
+        name = found[0].node.name.value
+        if name == TYPENAME:
+            return TypeName(key, query.name)
+        if name.startswith("__"):
+            raise Refused("introspection")
+        declared = self._declared(query, name)
+        definition = query.fields[name]
+        if isinstance(declared.source, NodeLookup):
+            ask = _ask(declared, definition, found)
+            return NodeRoot(key, ask, lambda type_name: self._row(key, self._type(type_name), declared, ask, found))
+        if isinstance(declared.source, Lookup):
+            if is_non_null_type(definition.type):
+                raise Refused("unknown_field", f"{name} must not be null")
+            return self._row(key, _object(definition.type), declared, _ask(declared, definition, found), found)
+        if isinstance(declared.source, Listing):
+            asks: list[Ask] = []
+            body = self._paged(key, declared, definition, found, asks)
+            return Root(key, body, tuple(asks))
+        raise Refused("unknown_field", f"{query.name}.{name}")
+
+    def _row(self, key: str, kind: GraphQLObjectType, declared: Declared, ask: Ask, found: list[FieldDetails]) -> Root:
+        asks = [ask]
+        level = self._level(kind, found, asks)
+        return Root(key, level, tuple(asks))
+
+    def _type(self, name: str) -> GraphQLObjectType:
+        """The type that a global id names."""
+        kind = self._schema.get_type(name)
+        if not isinstance(kind, GraphQLObjectType) or name not in self._declarations.repositories:
+            raise Refused("bad_input", f"{name} has no ids")
+        return kind
+
+    def _declared(self, parent: GraphQLObjectType, name: str) -> Declared:
+        declared = self._declarations.find(parent.name, name)
+        if declared is None:
+            raise Refused("unknown_field", f"{parent.name}.{name}")
+        if declared.access is not None and not declared.access.allows(self._viewer):
+            raise Refused("denied", f"{parent.name}.{name}")
+        return declared
+
+    # --- Objects
+
+    def _level(self, kind: GraphQLObjectType, found: list[FieldDetails], asks: list[Ask]) -> Level:
+        repository = self._declarations.repositories.get(kind.name)
+        if repository is None:
+            raise Refused("unknown_field", f"{kind.name} is no row")
+        return Level(kind.name, repository, tuple(self._part(kind, key, group, asks) for key, group in self._fields(kind, found)))
+
+    def _part(self, kind: GraphQLObjectType, key: str, found: list[FieldDetails], asks: list[Ask]) -> Part:
+        if len(key) > LONGEST_KEY:
+            raise Refused("long_alias", key)
+        name = found[0].node.name.value
+        if name == TYPENAME:
+            return TypeName(key, kind.name)
+        declared, definition = self._declared(kind, name), kind.fields[name]
+        source = declared.source
+        if isinstance(source, Relation):
+            return self._related(key, declared, source, definition, found, asks)
+        if isinstance(source, Computed):
+            return _fill(key, source, definition)
+        return Leaf(key, source, definition.type)
+
+    def _related(
+        self, key: str, declared: Declared, relation: Relation, definition: GraphQLField, found: list[FieldDetails], asks: list[Ask]
+    ) -> Part:
+        if relation.listing is not None:
+            return self._paged(key, declared, definition, found, asks)
+        level = self._level(_object(definition.type), found, asks)
+        if is_list_type(get_nullable_type(definition.type)):
+            return Many(key, relation, level)
+        return One(key, relation, level, is_non_null_type(definition.type))
+
+    # --- Connections
+
+    def _paged(self, key: str, declared: Declared, definition: GraphQLField, found: list[FieldDetails], asks: list[Ask]) -> Paged:
+        relation = declared.source if isinstance(declared.source, Relation) else None
+        repository = declared.source.repository  # type: ignore[union-attr]
+        place = len(asks)
+        asks.append(_ask(declared, definition, found, repository, relation.batch if relation else None))
+        connection = _object(definition.type)
+        parts = tuple(self._page_part(connection, *group, asks) for group in self._fields(connection, found))
+        return Paged(key, repository, relation, parts, place)
+
+    def _page_part(
+        self, connection: GraphQLObjectType, key: str, found: list[FieldDetails], asks: list[Ask]
+    ) -> Nodes | Edges | Info | Count | TypeName:
+        name = found[0].node.name.value
+        if name == TYPENAME:
+            return TypeName(key, connection.name)
+        if name == "totalCount":
+            return Count(key)
+        kind = _object(connection.fields[name].type)
+        if name == "nodes":
+            return Nodes(key, self._level(kind, found, asks))
+        if name == "pageInfo":
+            return Info(key, tuple(_info_part(kind, *group) for group in self._fields(kind, found)))
+        if name == "edges":
+            return Edges(key, tuple(self._edge_part(kind, *group, asks) for group in self._fields(kind, found)))
+        raise Refused("unknown_field", f"{connection.name}.{name}")
+
+    def _edge_part(self, edge: GraphQLObjectType, key: str, found: list[FieldDetails], asks: list[Ask]) -> Cursor | Node | TypeName:
+        name = found[0].node.name.value
+        if name == TYPENAME:
+            return TypeName(key, edge.name)
+        return Cursor(key) if name == "cursor" else Node(key, self._level(_object(edge.fields[name].type), found, asks))
+
+    def _fields(self, kind: GraphQLObjectType, found: list[FieldDetails]) -> list[tuple[str, list[FieldDetails]]]:
+        return _groups(collect_subfields(self._schema, self._fragments, self._variables, self._operation, kind, found))
+
+
+def _groups(collected: CollectedFields) -> list[tuple[str, list[FieldDetails]]]:
+    if collected.new_defer_usages:
+        raise Refused("deferred")
+    return list(collected.grouped_field_set.items())
+
+
+def _object(kind: Any) -> GraphQLObjectType:
+    named = get_named_type(kind)
+    if not isinstance(named, GraphQLObjectType):
+        raise Refused("unknown_field", f"{named} is no object type")
+    return named
+
+
+def _fill(key: str, computed: Computed, definition: GraphQLField) -> Fill:
+    leaf = get_nullable_type(definition.type)
+    if not is_leaf_type(leaf):
+        raise Refused("unknown_field", f"{key} computes no scalar")
+    return Fill(key, computed, leaf.serialize, is_non_null_type(definition.type))
+
+
+def _info_part(kind: GraphQLObjectType, key: str, found: list[FieldDetails]) -> InfoField | TypeName:
+    name = found[0].node.name.value
+    return TypeName(key, kind.name) if name == TYPENAME else InfoField(key, name)
+
+
+def _ask(declared: Declared, definition: GraphQLField, found: list[FieldDetails], repository: str = "", by: str | None = None) -> Ask:
+    assert declared.read is not None
+    node = found[0].node
+    return Ask(definition, node, declared.read, repository, by, any(uses_variables(argument.value) for argument in node.arguments or ()))
+
+
+def uses_variables(value: ValueNode) -> bool:
+    """Whether a literal holds a variable."""
+    if isinstance(value, ListValueNode):
+        return any(map(uses_variables, value.values or ()))
+    if isinstance(value, ObjectValueNode):
+        return any(uses_variables(part.value) for part in value.fields or ())
+    return isinstance(value, VariableNode)
+
+
+def shape_of(plan: Plan) -> Mapping[str, Any]:
+    """A plan as plain data, for people to read."""
+    return {root.key: _shape(root) for root in plan.roots}
+
+
+def _shape(part: Any) -> Any:
+    if isinstance(part, Root):
+        return _shape(part.body)
+    if isinstance(part, Level):
+        return {"type": part.type_name, "rows": part.repository, "shows": {inner.key: _shape(inner) for inner in part.parts}}
+    if isinstance(part, One | Many):
+        rule = f"{part.relation.repository}.{part.relation.batch}({part.relation.key})"
+        return {"relation": rule, "many": isinstance(part, Many), **_shape(part.level)}
+    if isinstance(part, Paged):
+        relation = f"{part.relation.batch} = {part.relation.key}" if part.relation else None
+        return {"page": part.repository, "by": relation, "shows": {inner.key: _shape(inner) for inner in part.parts}}
+    if isinstance(part, Nodes | Node):
+        return _shape(part.level)
+    if isinstance(part, Edges | Info):
+        return {inner.key: _shape(inner) for inner in part.parts}
+    return _described(part)
+
+
+def _described(part: Any) -> str:
+    if isinstance(part, Leaf):
+        return str(part.source)
+    if isinstance(part, Fill):
+        return f"computed from {', '.join(part.computed.needs)}"
+    if isinstance(part, InfoField):
+        return part.name
+    return type(part).__name__.lower()

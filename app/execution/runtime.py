@@ -1,0 +1,251 @@
+"""Runs compiled operations: finds the plan, reads the arguments, runs the statements and joins their JSON to one answer.
+
+What depends on what, from the rarest to the most frequent change:
+
+    outline     (document, operation)                            which variables there are, and which of them @skip and @include use
+    plan        + viewer's kind and permissions, those variables  the levels of the answer
+    statement   + shapes of filters, orders, cursors, page sizes  SQL, and the pass that fills in Python's fields
+    values      + everything else                                 what is bound
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from cachetools import LRUCache
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    Visitor,
+    get_variable_values,
+    visit,
+)
+from graphql.execution.values import VariableValues
+
+from app.core.database import Statement, compile_statement
+from app.core.errors import BadInput
+from app.core.metrics import Metrics
+from app.core.repository import ListQuery
+from app.core.security import Viewer
+from app.execution.declarations import Declarations
+from app.execution.fill import filler
+from app.execution.plan import Ask, NodeRoot, Paged, Plan, Planner, Root, TypeName, uses_variables
+from app.execution.refusal import Refused
+from app.execution.statement import Composer, prefix
+from app.execution.values import ANOMALY
+
+MOST_PLANS = 2000
+MOST_STATEMENTS = 2000
+NO_VARIABLES = VariableValues({}, {})
+SWITCHES = frozenset({"skip", "include"})
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What is known of an operation before anybody asks for it."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    has_variables: bool
+    switches: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What runs for one root field and one shape of its arguments."""
+
+    statement: Statement
+    fill: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The response's body, and whether Python worked out some of it."""
+
+    body: bytes
+    filled: bool
+
+
+class CompiledExecution:
+    """Answers queries by one statement per root field. One instance serves a schema; it keeps plans and statements, bounded."""
+
+    def __init__(self, schema: GraphQLSchema, declarations: Declarations, metrics: Metrics) -> None:
+        self._schema = schema
+        self._declarations = declarations
+        self._metrics = metrics
+        self._outlines: LRUCache[Any, Outline | Refused] = LRUCache(MOST_PLANS)
+        self._plans: LRUCache[Any, Plan | Refused] = LRUCache(MOST_PLANS)
+        self._statements: LRUCache[Any, Prepared] = LRUCache(MOST_STATEMENTS)
+
+    async def execute(
+        self, text: str, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any], context: Any
+    ) -> bytes | None:
+        """The answer to a valid query, as JSON without errors; None where resolvers must give it.
+
+        `text` is the document's own, by which its plans are found. `context` is the request's: its `repositories` are scoped to its
+        `viewer`, and the readers of arguments get it.
+        """
+        try:
+            answer = await self._answer(self._outline(text, document, operation), variables, context)
+        except Refused as refused:
+            self._metrics.executions.labels("standard", refused.reason).inc()
+            return None
+        except Exception:
+            log.warning("compiled_execution_failed", exc_info=True)
+            self._metrics.executions.labels("standard", "exception").inc()
+            return None
+        self._metrics.executions.labels("filled" if answer.filled else "compiled", "").inc()
+        return answer.body
+
+    async def _answer(self, outline: Outline, given: Mapping[str, Any], context: Any) -> Answer:
+        variables = self._variables(outline, given)
+        plan = self.plan(outline, variables, context.viewer)
+        parts, filled = [], False
+        for root in plan.roots:
+            if isinstance(root, TypeName):
+                parts.append(b'"%b":"%b"' % (root.key.encode(), root.name.encode()))
+                continue
+            answer = await self._root(root, variables, context)
+            filled = filled or answer.filled
+            parts.append(b'"%b":%b' % (root.key.encode(), answer.body))
+        return Answer(b'{"data":{%b}}' % b",".join(parts), filled)
+
+    # --- Outlines and plans
+
+    def _outline(self, text: str, document: DocumentNode, operation: OperationDefinitionNode) -> Outline:
+        key = (text, operation.name.value if operation.name else None)
+        found = self._outlines.get(key)
+        if found is None:
+            found = self._outlines[key] = outlined(document, operation)
+        if isinstance(found, Refused):
+            raise Refused(found.reason, found.detail)
+        return found
+
+    def _variables(self, outline: Outline, given: Mapping[str, Any]) -> VariableValues:
+        if not outline.has_variables:
+            return NO_VARIABLES
+        found = get_variable_values(self._schema, outline.operation.variable_definitions or (), dict(given), max_errors=1)
+        if isinstance(found, list):
+            raise Refused("bad_input", found[0].message)
+        return found
+
+    def plan(self, outline: Outline, variables: VariableValues, viewer: Viewer) -> Plan:
+        """The plan for this viewer; raises `Refused`."""
+        switched = tuple(variables.coerced.get(name) for name in outline.switches)
+        key = (outline, viewer.kind, viewer.permissions, switched)
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = self._planned(outline, variables, viewer)
+        if isinstance(found, Refused):
+            raise Refused(found.reason, found.detail)
+        return found
+
+    def _planned(self, outline: Outline, variables: VariableValues, viewer: Viewer) -> Plan | Refused:
+        try:
+            return Planner(self._schema, self._declarations, outline.document, outline.operation, variables, viewer).plan()
+        except Refused as refused:
+            return refused
+
+    # --- Root fields
+
+    async def _root(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> Answer:
+        run = self.bind(root, variables, context)
+        if run is None:
+            return Answer(b"null", filled=False)
+        prepared, values = run
+        found: bytes | None = await context.repositories.session.fetch_value(prepared.statement, values)
+        if found is None:
+            return Answer(b"null", filled=False)
+        if ANOMALY in found:
+            raise Refused("anomaly")
+        if prepared.fill is None:
+            return Answer(found, filled=False)
+        data = orjson.loads(found)
+        prepared.fill(data)
+        return Answer(orjson.dumps(data), filled=True)
+
+    def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
+        """The statement of a root field and its values; None where its arguments say that there is no row."""
+        where: Mapping[str, Any] | None = None
+        if isinstance(root, NodeRoot):
+            type_name, key = self._read(root.ask, variables, context)
+            root, where = root.root(type_name), {"id": key}
+        elif not isinstance(root.body, Paged):
+            where = self._read(root.asks[0], variables, context)
+            if where is None:
+                return None
+        queries = self._queries(root, where, variables, context)
+        values = dict(context.viewer.scope_values)
+        for n, (_, bound) in enumerate(queries):
+            values |= {prefix(n) + name: value for name, value in bound.items()}
+        return self._prepared(root, [query for query, _ in queries], context.repositories), values
+
+    def _queries(self, root: Root, where: Any, variables: VariableValues, context: Any) -> list[tuple[Any, dict[str, Any]]]:
+        """Each ask as what its repository makes of it, and the values to bind."""
+        found: list[tuple[Any, dict[str, Any]]] = []
+        for ask in root.asks:
+            if where is not None and not found:
+                found.append(getattr(context.repositories, root.body.repository).lookup_query(where))
+                continue
+            rows = getattr(context.repositories, ask.repository)
+            try:
+                query: ListQuery = rows.list_query(self._read(ask, variables, context), ask.by)
+            except BadInput as error:
+                raise Refused("bad_input", str(error)) from error
+            found.append((query, query.values))
+        return found
+
+    def _read(self, ask: Ask, variables: VariableValues, context: Any) -> Any:
+        try:
+            return ask.read(context, ask.arguments(variables))
+        except (BadInput, GraphQLError) as error:
+            raise Refused("bad_input", str(error)) from error
+
+    def _prepared(self, root: Root, queries: Sequence[Any], repositories: Any) -> Prepared:
+        key = (root, *((q.shape, q.size) if isinstance(q, ListQuery) else q for q in queries))
+        found = self._statements.get(key)
+        if found is None:
+            found = self._statements[key] = prepare(root, queries, repositories)
+        return found
+
+
+def prepare(root: Root, queries: Sequence[Any], repositories: Any) -> Prepared:
+    """Compose and compile the statement of a root field; takes some milliseconds."""
+    composer = Composer(repositories, queries)
+    composed = composer.page(root.body) if isinstance(root.body, Paged) else composer.row(root.body)
+    return Prepared(compile_statement(composed), filler(root.body, repositories)[1] if root.fills else None)
+
+
+class DirectiveReader(Visitor):
+    """Finds the variables of @skip and @include, and whether there is any other directive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.switches: dict[str, None] = {}
+        self.others: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+        if node.name.value not in SWITCHES:
+            self.others.add(node.name.value)
+        for argument in node.arguments or ():
+            if uses_variables(argument.value):
+                self.switches[argument.value.name.value] = None  # type: ignore[attr-defined]
+
+
+def outlined(document: DocumentNode, operation: OperationDefinitionNode) -> Outline | Refused:
+    """What is known of an operation by itself."""
+    if operation.operation is not OperationType.QUERY:
+        return Refused(operation.operation.value)
+    reader = DirectiveReader()
+    visit(document, reader)
+    if reader.others:
+        return Refused("directive", ", ".join(sorted(reader.others)))
+    return Outline(document, operation, bool(operation.variable_definitions), tuple(reader.switches))
