@@ -6,11 +6,13 @@ from typing import Any
 
 from cachetools import LRUCache
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
     NoSchemaIntrospectionCustomRule,
+    ObjectFieldNode,
     OperationDefinitionNode,
     StringValueNode,
     Visitor,
@@ -19,15 +21,25 @@ from graphql import (
     validate,
     visit,
 )
+from graphql.validation.rules import overlapping_fields_can_be_merged
+from graphql.validation.validate import ValidationAbortedError
 
-from app.api.errors import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED
+from app.api.errors import BAD_USER_INPUT, PARSE_FAILED, TOO_COMPLEX, VALIDATION_FAILED
 from app.api.limits import Limits, Scale, Weight, excess
 
 CACHE_BYTES = 32 * 1024 * 1024
 NODE_BYTES = 40
 """Bytes of parsed document per character of its text, measured on typical queries."""
 
-MAX_ERRORS = 20
+MAX_CHARACTERS = 100_000
+"""Longest text: each of its characters costs about 0.2 us to read, while those of variables cost next to nothing."""
+
+MAX_ERRORS = 10
+MAX_MESSAGE = 500
+"""Longest message of an error: some quote the document, which would come back many times its size."""
+
+# Comparing fields of one name with each other is quadratic. The library's own budget (500,000) lets a document of 10 kB take a second.
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 
 
 @dataclass
@@ -60,11 +72,14 @@ class Document:
 
 
 class RefuseNul(Visitor):
-    """NUL cannot be stored in any text column, so a literal that holds it is refused where it stands."""
+    """NUL cannot be stored in any text column, so a literal that holds it is refused, naming the argument where it stands."""
 
-    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
-        if "\0" in node.value:
-            raise GraphQLError("Strings must not contain the NUL character.", node, extensions={"code": BAD_USER_INPUT})
+    def enter_string_value(self, node: StringValueNode, _key: Any, parent: Any, _path: Any, ancestors: list[Any]) -> None:
+        if "\0" not in node.value:
+            return
+        names = (part.name.value for part in (*ancestors, parent) if isinstance(part, (ArgumentNode, ObjectFieldNode)))
+        place = ".".join(names) or "a string"
+        raise GraphQLError(f"{place} contains the NUL character, which no text may.", node, extensions={"code": BAD_USER_INPUT})
 
 
 class Documents:
@@ -86,17 +101,26 @@ class Documents:
                 self._cache[text] = found
         return found
 
+    def cost(self, document: Document, name: str | None, variables: Mapping[str, Any]) -> dict[str, int]:
+        """What an operation asks for and what one may ask for, in points."""
+        weight = self._weight(document, document.operation(name), variables)
+        return {"requested": weight.cost + weight.per_item, "limit": self._limits.cost}
+
     def check(self, document: Document, name: str | None, variables: Mapping[str, Any]) -> list[GraphQLError]:
         """Why the operation may not run: a limit, or the rules of validation. Limits come first: they bound the work of the rules."""
         operation = document.operation(name)
-        broken = excess(operation, self._weight(document, operation, variables), self._limits)
-        if broken is not None:
-            return [broken]
-        if document.errors is None:
-            document.errors = self._validated(document)
-        return document.errors
+        try:
+            broken = excess(self._weight(document, operation, variables), self._limits)
+            if broken is None and document.errors is None:
+                document.errors = self._validated(document)
+        except GraphQLError as error:
+            return [error]
+        return [broken] if broken else document.errors or []
 
     def _parse(self, text: str) -> Document:
+        if len(text) > MAX_CHARACTERS:
+            message = f"The document has {len(text)} characters; at most {MAX_CHARACTERS} are allowed. Long values belong in variables."
+            raise GraphQLError(message, extensions={"code": TOO_COMPLEX})
         try:
             node = parse(text, max_tokens=self._max_tokens)
         except GraphQLSyntaxError as error:
@@ -104,7 +128,7 @@ class Documents:
             raise
         except RecursionError as error:
             raise GraphQLError("The document is nested too deeply.", extensions={"code": PARSE_FAILED}) from error
-        if "\\u" in text:
+        if "\\u" in text or "\0" in text:
             visit(node, RefuseNul())
         operations = {d.name.value if d.name else None: d for d in node.definitions if isinstance(d, OperationDefinitionNode)}
         return Document(text, node, operations)
@@ -122,10 +146,17 @@ class Documents:
     def _validated(self, document: Document) -> list[GraphQLError]:
         """Every operation of the document is weighed first: one of them could be what blows up the rules."""
         for operation in document.operations.values():
-            broken = excess(operation, Scale(self._schema, document.node, {}).weigh(operation), self._limits)
+            broken = excess(Scale(self._schema, document.node, {}).weigh(operation), self._limits)
             if broken is not None:
                 return [broken]
         errors = validate(self._schema, document.node, self._rules, max_errors=MAX_ERRORS, hide_suggestions=not self._introspection)
-        for error in errors:
-            error.extensions = {"code": VALIDATION_FAILED, **(error.extensions or {})}
-        return errors
+        return [_shown(error) for error in errors]
+
+
+def _shown(error: GraphQLError) -> GraphQLError:
+    if isinstance(error, ValidationAbortedError) and "many" not in error.message:
+        return GraphQLError("The operation repeats too many fields or fragments to be checked.", extensions={"code": TOO_COMPLEX})
+    if len(error.message) > MAX_MESSAGE:
+        error.message = f"{error.message[:MAX_MESSAGE]}..."
+    error.extensions = {"code": VALIDATION_FAILED, **(error.extensions or {})}
+    return error

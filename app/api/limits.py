@@ -2,12 +2,15 @@
 
 Each fragment is measured once however often it is spread, so the walk is linear in the document: expanding fragments is how a small
 document blocks a server. The cost of a field is 1 plus, for a list, its size times what is asked of each item. A connection's size is
-its `first` or `last`; a plain list counts as `LIST_SIZE`.
+its `first` or `last`, which its `nodes` and `edges` have wherever they stand; a plain list counts as `LIST_SIZE`.
+
+Introspection reads memory and nests deeply by nature: it has no depth, and its cost is discounted. What bounds its depth is
+`MaxIntrospectionDepthRule`, which validation applies.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -15,13 +18,17 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLField,
     GraphQLNamedType,
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
     OperationDefinitionNode,
+    SchemaMetaFieldDef,
     SelectionNode,
     SelectionSetNode,
+    TypeMetaFieldDef,
     VariableNode,
     get_named_type,
     is_list_type,
@@ -33,6 +40,16 @@ from app.core.paging import DEFAULT_SIZE
 
 LIST_SIZE = 5
 """Items that a list without a size is taken to have: order lines, payments, stores of a product."""
+
+LARGEST_SIZE = 10**9
+"""Sizes beyond this are the same to us; execution refuses them anyway."""
+
+MAX_NESTING = 100
+"""Levels of selections, fragments counted, beyond which a document is not measured."""
+
+INTROSPECTION = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
+INTROSPECTION_DISCOUNT = 20
+"""A field of introspection costs about a twentieth of one that comes from the database, measured."""
 
 PAGE_FIELDS = frozenset({"nodes", "edges"})
 
@@ -47,107 +64,147 @@ class Limits:
     root_fields: int = 20
 
 
-@dataclass(frozen=True)
-class Weight:
-    """What a part of a document asks for, fragments expanded."""
+class Weight(NamedTuple):
+    """What a part of a document asks for, fragments expanded.
+
+    `per_item` is the cost for each item of the page that the part stands in, `fields` how many fields stand side by side in it.
+    """
 
     cost: int = 0
+    per_item: int = 0
     depth: int = 0
     aliases: int = 0
-
-    def __add__(self, other: "Weight") -> "Weight":
-        return Weight(self.cost + other.cost, max(self.depth, other.depth), self.aliases + other.aliases)
+    fields: int = 0
 
 
 NOTHING = Weight()
 
 
 class Scale:
-    """Weighs the parts of one document for one set of variables."""
+    """Weighs the parts of one document for one set of variables. Raises `GraphQLError` for one nested beyond all measure."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._schema = schema
         self._variables = variables
-        self._defaults: dict[str, Any] = {}
+        self._defaults: dict[str, int] = {}
         self._fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-        self._weighed: dict[str, Weight | None] = {}
+        self._weighed: dict[str, Weight] = {}
+        self._nesting = 0
         self.sized_by_variables = False
 
     def weigh(self, operation: OperationDefinitionNode) -> Weight:
         for definition in operation.variable_definitions or ():
             if isinstance(definition.default_value, IntValueNode):
-                self._defaults[definition.variable.name.value] = int(definition.default_value.value)
-        return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation), None)
+                self._defaults[definition.variable.name.value] = _literal(definition.default_value)
+        return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation))
 
-    def _selections(self, selections: SelectionSetNode, parent: GraphQLNamedType | None, page: int | None) -> Weight:
-        total = NOTHING
+    def _selections(self, selections: SelectionSetNode, parent: GraphQLNamedType | None) -> Weight:
+        self._nesting += 1
+        if self._nesting > MAX_NESTING:
+            raise too_complex(f"more than {MAX_NESTING}", "levels of nesting, fragments counted", MAX_NESTING)
+        cost = per_item = depth = aliases = fields = 0
         for selection in selections.selections:
-            total += self._selection(selection, parent, page)
-        return total
+            part = self._selection(selection, parent)
+            cost += part.cost
+            per_item += part.per_item
+            depth = max(depth, part.depth)
+            aliases += part.aliases
+            fields += part.fields
+        self._nesting -= 1
+        return Weight(cost, per_item, depth, aliases, fields)
 
-    def _selection(self, selection: SelectionNode, parent: GraphQLNamedType | None, page: int | None) -> Weight:
+    def _selection(self, selection: SelectionNode, parent: GraphQLNamedType | None) -> Weight:
         if isinstance(selection, FieldNode):
-            return self._field(selection, parent, page)
+            return self._field(selection, parent)
         if isinstance(selection, FragmentSpreadNode):
-            return self._fragment(selection.name.value, page)
+            return self._fragment(selection.name.value)
         assert isinstance(selection, InlineFragmentNode)
         condition = selection.type_condition
-        return self._selections(selection.selection_set, self._schema.get_type(condition.name.value) if condition else parent, page)
+        return self._selections(selection.selection_set, self._schema.get_type(condition.name.value) if condition else parent)
 
-    def _fragment(self, name: str, page: int | None) -> Weight:
+    def _fragment(self, name: str) -> Weight:
         """A fragment's weight, found once; inside itself (which validation refuses) it weighs nothing."""
-        key = f"{name}:{page}" if page is not None else name
-        if key not in self._weighed:
-            self._weighed[key] = None
-            node = self._fragments.get(name)
-            found = self._selections(node.selection_set, self._schema.get_type(node.type_condition.name.value), page) if node else NOTHING
-            self._weighed[key] = found
-        return self._weighed[key] or NOTHING
+        if name not in self._weighed:
+            self._weighed[name] = NOTHING
+            if node := self._fragments.get(name):
+                self._weighed[name] = self._selections(node.selection_set, self._schema.get_type(node.type_condition.name.value))
+        return self._weighed[name]
 
-    def _field(self, node: FieldNode, parent: GraphQLNamedType | None, page: int | None) -> Weight:
-        field = getattr(parent, "fields", {}).get(node.name.value)
-        own_type = get_named_type(field.type) if field else None
-        size, inner_page = self._size(node, field, page)
-        inner = self._selections(node.selection_set, own_type, inner_page) if node.selection_set else NOTHING
-        return Weight(1 + size * inner.cost, 1 + inner.depth, inner.aliases + (node.alias is not None))
+    def _field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Weight:
+        name = node.name.value
+        field: GraphQLField | None = INTROSPECTION.get(name) or getattr(parent, "fields", {}).get(name)
+        inner = self._selections(node.selection_set, get_named_type(field.type) if field else None) if node.selection_set else NOTHING
+        cost, per_item = self._cost(node, field, inner)
+        depth = 1 if name in INTROSPECTION else 1 + inner.depth
+        return Weight(cost, per_item, depth, inner.aliases + (node.alias is not None), 1)
 
-    def _size(self, node: FieldNode, field: Any, page: int | None) -> tuple[int, int | None]:
-        """How many items the field gives, and the page size that its `nodes` and `edges` have."""
-        if field is not None and "first" in field.args:
-            return 1, self._page_size(node)
-        if node.name.value in PAGE_FIELDS and page is not None:
-            return page, None
-        return (LIST_SIZE if field is not None and _is_list(field.type) else 1), None
+    def _cost(self, node: FieldNode, field: GraphQLField | None, inner: Weight) -> tuple[int, int]:
+        """The cost of a field, and the part of it that each item of the surrounding page has."""
+        whole = inner.cost + inner.per_item
+        if node.name.value in INTROSPECTION:
+            return 1 + whole // INTROSPECTION_DISCOUNT, 0
+        if field is None:
+            return 1 + whole, 0
+        if "first" in field.args:
+            return 1 + inner.cost + inner.per_item * self._page_size(node), 0
+        if not _is_list(field):
+            return 1 + inner.cost, inner.per_item
+        if node.name.value in PAGE_FIELDS and not field.args:
+            return 1, whole
+        return 1 + whole * self._list_size(node), 0
+
+    def _list_size(self, node: FieldNode) -> int:
+        """A list of ids says how long its answer is."""
+        for argument in node.arguments or ():
+            if argument.name.value == "ids":
+                return self._length(argument.value)
+        return len(self._schema.type_map) if node.name.value == "types" else LIST_SIZE
+
+    def _length(self, value: Any) -> int:
+        if isinstance(value, VariableNode):
+            self.sized_by_variables = True
+            found = self._variables.get(value.name.value)
+            return len(found) if isinstance(found, list) else LIST_SIZE
+        return len(value.values) if isinstance(value, ListValueNode) else 1
 
     def _page_size(self, node: FieldNode) -> int:
-        given = [self._number(argument.value) for argument in node.arguments if argument.name.value in ("first", "last")]
+        given = [self._number(argument.value) for argument in node.arguments or () if argument.name.value in ("first", "last")]
         return max((size for size in given if size is not None), default=DEFAULT_SIZE)
 
     def _number(self, value: Any) -> int | None:
+        """The size that a value stands for, never below 0; GraphQL takes 5.0 in a variable for the Int 5."""
         if isinstance(value, IntValueNode):
-            return int(value.value)
+            return _literal(value)
         if not isinstance(value, VariableNode):
             return None
         self.sized_by_variables = True
         name = value.name.value
         found = self._variables.get(name, self._defaults.get(name))
-        return found if isinstance(found, int) else None
+        return min(max(int(found), 0), LARGEST_SIZE) if isinstance(found, (int, float)) else None
 
 
-def _is_list(kind: Any) -> bool:
-    return is_list_type(kind.of_type if is_non_null_type(kind) else kind)
+def _literal(node: IntValueNode) -> int:
+    """Python reads no number of more than 4,300 digits; nobody needs its value."""
+    return 0 if node.value.startswith("-") else int(node.value) if len(node.value) < 10 else LARGEST_SIZE
 
 
-def excess(operation: OperationDefinitionNode, weight: Weight, limits: Limits) -> GraphQLError | None:
-    """The first limit that an operation breaks, with the value found."""
+def _is_list(field: GraphQLField) -> bool:
+    return is_list_type(field.type.of_type if is_non_null_type(field.type) else field.type)
+
+
+def too_complex(value: int | str, name: str, most: int) -> GraphQLError:
+    return GraphQLError(f"The operation has {value} {name}; at most {most} are allowed.", extensions={"code": TOO_COMPLEX})
+
+
+def excess(weight: Weight, limits: Limits) -> GraphQLError | None:
+    """The first limit that an operation of this weight breaks, with the value found."""
     found = {
-        "root fields": (len(operation.selection_set.selections), limits.root_fields),
+        "root fields": (weight.fields, limits.root_fields),
         "aliases": (weight.aliases, limits.aliases),
         "levels of depth": (weight.depth, limits.depth),
-        "points of cost": (weight.cost, limits.cost),
+        "points of cost": (weight.cost + weight.per_item, limits.cost),
     }
     for name, (value, most) in found.items():
         if value > most:
-            shown = value if value < 10**15 else "far more"
-            return GraphQLError(f"The operation has {shown} {name}; at most {most} are allowed.", extensions={"code": TOO_COMPLEX})
+            return too_complex(value if value < 10**15 else "far more", name, most)
     return None
