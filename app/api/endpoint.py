@@ -5,7 +5,7 @@ One instance serves /graphql. Authentication and repositories come from outside 
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -14,10 +14,13 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType,
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.context import Context, RequestInfo
+from app.api.client import Clients
+from app.api.context import Context, RequestInfo, SessionCookie
 from app.api.documents import Document, Documents
-from app.api.errors import UNAVAILABLE, AccessDenied, formatted
+from app.api.errors import UNAVAILABLE, AccessDenied, RateLimited, formatted
+from app.api.rate_limit import RateLimiter, rate_headers
 from app.api.request import RESPONSE_JSON, GraphQLRequest, RequestRefused, media_type_for, read_request
+from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
@@ -33,11 +36,21 @@ class Authenticates(Protocol):
 
 @dataclass(frozen=True)
 class EndpointOptions:
-    """`timeout` in seconds, `max_bytes` of a request's body."""
+    """`timeout` in seconds, `max_bytes` of a request's body; `show_cost` tells callers what their operations cost."""
 
     timeout: float = 15
     max_bytes: int = 1_000_000
     hide_suggestions: bool = False
+    show_cost: bool = False
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What a request passes before anything runs: who sends it, how often, and which document it names."""
+
+    clients: Clients
+    limiter: RateLimiter
+    trusted: TrustedDocuments
 
 
 class GraphQLEndpoint:
@@ -47,6 +60,7 @@ class GraphQLEndpoint:
         self,
         schema: GraphQLSchema,
         documents: Documents,
+        edge: Edge,
         authenticate: Authenticates,
         services: Any,
         metrics: Metrics,
@@ -54,6 +68,7 @@ class GraphQLEndpoint:
     ) -> None:
         self._schema = schema
         self._documents = documents
+        self._edge = edge
         self._authenticate = authenticate
         self._services = services
         self._metrics = metrics
@@ -61,16 +76,22 @@ class GraphQLEndpoint:
 
     async def answer(self, request: Request) -> Response:
         media_type = "application/json"
+        info: RequestInfo | None = None
         try:
             media_type = media_type_for(request.headers.get("accept"))
-            parameters = await read_request(request, self._options.max_bytes)
-            return await self._answer(request, parameters, media_type)
+            info = self._edge.clients.info(request)
+            response = await self._answer(request, info, media_type)
         except RequestRefused as refused:
-            return _response({"errors": [{"message": refused.message}]}, media_type, refused.status, refused.headers)
+            response = _response({"errors": [{"message": refused.message}]}, media_type, refused.status, refused.headers)
+        if info is not None:
+            response.headers.update(rate_headers(info.reply))
+            self._edge.clients.write_session(request, info, response)
+        return response
 
-    async def _answer(self, request: Request, parameters: GraphQLRequest, media_type: str) -> Response:
-        info = request_info(request)
+    async def _answer(self, request: Request, info: RequestInfo, media_type: str) -> Response:
         try:
+            await self._edge.limiter.admit_address(info)
+            parameters = await read_request(request, self._options.max_bytes, self._options.timeout)
             async with asyncio.timeout(self._options.timeout):
                 result = await self._run(request, parameters, info)
         except TimeoutError:
@@ -80,11 +101,14 @@ class GraphQLEndpoint:
             result = Outcome.failure(UNAVAILABLE, "the service cannot answer right now; try again shortly", 503)
         except AccessDenied as denied:
             result = Outcome.failure(denied.code, str(denied), 401)
+        except RateLimited as limited:
+            result = Outcome.limited(limited)
         self._metrics.operations.labels(result.kind, "error" if "errors" in result.body else "success").inc()
         return _response(result.body, media_type, result.status(media_type), result.headers)
 
     async def _run(self, request: Request, parameters: GraphQLRequest, info: RequestInfo) -> "Outcome":
         try:
+            parameters = await self._edge.trusted.find(parameters)
             document = self._documents.read(parameters.query)
             operation = document.operation(parameters.operation_name)
         except GraphQLError as error:
@@ -93,13 +117,31 @@ class GraphQLEndpoint:
             raise RequestRefused(405, "Mutations and subscriptions need POST.", {"Allow": "POST"})
         errors = self._documents.check(document, parameters.operation_name, parameters.variables)
         if errors:
-            return Outcome.request_errors(errors, info)
+            return self._priced(Outcome.request_errors(errors, info), document, parameters)
         if operation.operation is OperationType.SUBSCRIPTION:
             raise RequestRefused(400, "Subscriptions are not served over this transport.")
-        repositories = await self._authenticate(info)
+        if operation.operation is OperationType.MUTATION:
+            self._edge.clients.check_intent(request, info)
+        await self._edge.trusted.keep(parameters)
+        repositories = await self._viewed(info)
         context = Context(repositories=repositories, request=info, services=self._services)
         result = await self._execute(document, parameters, context)
-        return Outcome.executed(result, info, operation.operation.value)
+        return self._priced(Outcome.executed(result, info, operation.operation.value), document, parameters)
+
+    async def _viewed(self, info: RequestInfo) -> RepositoryFactory:
+        """The caller's repositories. A browser whose session has ended goes on as nobody, or it could not even sign in again."""
+        try:
+            return await self._authenticate(info)
+        except AccessDenied:
+            if not info.by_cookie:
+                raise
+        info.reply.session = SessionCookie("", 0)
+        return await self._authenticate(replace(info, token=None, by_cookie=False))
+
+    def _priced(self, outcome: "Outcome", document: Document, parameters: GraphQLRequest) -> "Outcome":
+        if self._options.show_cost:
+            outcome.body["extensions"] = {"cost": self._documents.cost(document, parameters.operation_name, parameters.variables)}
+        return outcome
 
     async def _execute(self, document: Document, parameters: GraphQLRequest, context: Context) -> ExecutionResult:
         result = execute(
@@ -121,9 +163,12 @@ class Outcome:
     response_status: int
     kind: str = "none"
     always_status: bool = False
+    retry_after: int | None = None
 
     @property
     def headers(self) -> dict[str, str]:
+        if self.retry_after is not None:
+            return {"Retry-After": str(self.retry_after)}
         return {"WWW-Authenticate": "Bearer"} if self.response_status == 401 else {}
 
     def status(self, media_type: str) -> int:
@@ -139,6 +184,12 @@ class Outcome:
         return cls({"errors": [{"message": message, "extensions": {"code": code}}]}, status, always_status=True)
 
     @classmethod
+    def limited(cls, error: RateLimited) -> "Outcome":
+        extensions = {"code": error.code, "retryAfter": error.retry_after}
+        shown = {"message": str(error), "extensions": extensions}
+        return cls({"errors": [shown]}, 429, always_status=True, retry_after=error.retry_after)
+
+    @classmethod
     def executed(cls, result: ExecutionResult, info: RequestInfo, kind: str) -> "Outcome":
         """A result without data comes from variables that do not fit: a request error."""
         body: dict[str, Any] = {}
@@ -148,19 +199,6 @@ class Outcome:
             return cls(body, 400, kind)
         body["data"] = result.data
         return cls(body, 200, kind)
-
-
-def request_info(request: Request) -> RequestInfo:
-    """Where the request came from; the bearer token is the only credential read here."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if token and scheme.lower() != "bearer":
-        raise RequestRefused(401, "Authorization must be `Bearer <token>`.", {"WWW-Authenticate": "Bearer"})
-    return RequestInfo(
-        id=request.scope.get("state", {}).get("request_id", ""),
-        ip_address=request.client.host if request.client else None,
-        user_agent=request.headers.get("user-agent", "")[:500] or None,
-        token=token.strip() or None,
-    )
 
 
 def _response(body: dict[str, Any], media_type: str, status: int, headers: Mapping[str, str]) -> Response:

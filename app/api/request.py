@@ -3,6 +3,8 @@
 What is not a well-formed request is refused with a 4xx status before any GraphQL happens.
 """
 
+import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +12,15 @@ from typing import Any
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
+from app.api.variables import Flaw
+from app.api.variables import check as check_variables
+
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
+SHA_256_PREFIX = "sha256:"
+UTF_8 = ("utf-8", "utf8")
+DOCUMENT_ID = re.compile(r"(sha256:|x-[\w.~-]+:)?[\w.~-]{1,200}", re.ASCII)
+QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 class RequestRefused(Exception):
@@ -26,72 +35,88 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True)
 class GraphQLRequest:
-    """The parameters of one request."""
+    """The parameters of one request: the document's text, its id, or both."""
 
     query: str
     variables: dict[str, Any]
     operation_name: str | None
     extensions: dict[str, Any]
+    document_id: str | None = None
 
 
 def media_type_for(accept: str | None) -> str:
-    """The media type that the client likes best of our two. Raises 406 when it accepts neither.
+    """The one of our two media types that the client likes best (RFC 9110, 12.5.1). Raises 406 when it accepts neither.
 
-    A client that names none, or anything, gets application/json, which every client understands.
+    A client that names none, or likes both as well, gets application/json, which every client understands.
     """
     if not accept:
         return JSON
-    best: tuple[float, str] | None = None
-    for part in accept.split(","):
-        offered, quality = _preference(part)
-        if offered and quality > 0 and (best is None or quality > best[0]):
-            best = (quality, offered)
-    if best is None:
+    ranges = [_media_range(part) for part in accept.split(",")]
+    best = max((_preference(media_type, ranges), media_type) for media_type in (RESPONSE_JSON, JSON))
+    if best[0] <= 0:
         raise RequestRefused(406, f"Accept must include {RESPONSE_JSON} or {JSON}.")
     return best[1]
 
 
-def _preference(part: str) -> tuple[str | None, float]:
+def _preference(media_type: str, ranges: list[tuple[str, float]]) -> float:
+    """How much the client likes a media type: what the most specific of its ranges says."""
+    for wanted in (media_type, "application/*", "*/*"):
+        qualities = [quality for name, quality in ranges if name == wanted]
+        if qualities:
+            return max(qualities)
+    return 0
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    """A range of Accept and its quality; one in another charset than ours is none."""
     name, *parameters = (piece.strip() for piece in part.lower().split(";"))
     quality = 1.0
     for parameter in parameters:
         key, _, value = parameter.partition("=")
-        if key == "charset" and value.strip('"') not in ("utf-8", "utf8"):
-            return None, 0
+        if key == "charset" and value.strip('"') not in UTF_8:
+            return "", 0
         if key == "q":
             quality = _quality(value)
-    if name == RESPONSE_JSON:
-        return RESPONSE_JSON, quality
-    return (JSON, quality) if name in (JSON, "application/*", "*/*") else (None, 0)
+    return name, quality
 
 
 def _quality(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), 1.0)
-    except ValueError:
-        return 0.0
+    return float(text) if QUALITY.fullmatch(text) else 0.0
 
 
-async def read_request(request: Request, max_bytes: int) -> GraphQLRequest:
-    """The request's parameters from a JSON body or the query string. Raises `RequestRefused` and names what is wrong."""
+async def read_request(request: Request, max_bytes: int, timeout: float) -> GraphQLRequest:
+    """The request's parameters from a JSON body or the query string. Raises `RequestRefused` and names what is wrong.
+
+    The body may have `max_bytes` and take `timeout` seconds to arrive.
+    """
     if request.method == "POST":
-        return _parameters(await _json_body(request, max_bytes))
+        return _parameters(await _json_body(request, max_bytes, timeout))
     if request.method == "GET":
         return _parameters(_from_query_string(request))
     raise RequestRefused(405, "GraphQL needs GET or POST.", {"Allow": "GET, POST"})
 
 
-async def _json_body(request: Request, max_bytes: int) -> Any:
-    content_type, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
-    if content_type != JSON:
-        raise RequestRefused(415, f"Content-Type must be {JSON}.", {"Accept-Post": JSON})
-    if any(part.startswith("charset=") and part.removeprefix("charset=").strip('"') not in ("utf-8", "utf8") for part in parameters):
-        raise RequestRefused(415, "The charset must be UTF-8.")
-    body = await _bounded_body(request, max_bytes)
+async def _json_body(request: Request, max_bytes: int, timeout: float) -> Any:
+    _check_content_type(request)
+    try:
+        async with asyncio.timeout(timeout):
+            body = await _bounded_body(request, max_bytes)
+    except TimeoutError:
+        raise RequestRefused(408, f"The body did not arrive within {timeout:g} s.", {"Connection": "close"}) from None
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise RequestRefused(400, f"The body is not valid JSON: {str(error)[:200]}.") from error
+
+
+def _check_content_type(request: Request) -> None:
+    content_type, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
+    if content_type != JSON:
+        raise RequestRefused(415, f"Content-Type must be {JSON}.", {"Accept-Post": JSON})
+    if any(part.startswith("charset=") and part.removeprefix("charset=").strip('"') not in UTF_8 for part in parameters):
+        raise RequestRefused(415, "The charset must be UTF-8.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestRefused(415, "The body must be sent without Content-Encoding.", {"Accept-Encoding": "identity"})
 
 
 async def _bounded_body(request: Request, max_bytes: int) -> bytes:
@@ -130,31 +155,41 @@ def _parameters(body: Any) -> GraphQLRequest:
         raise RequestRefused(400, "Batches of operations are not accepted; send one operation per request.")
     if not isinstance(body, dict):
         raise RequestRefused(400, "The request must be a JSON object with a query.")
-    query = body.get("query")
-    if not isinstance(query, str) or not query.strip():
+    extensions = _map(body, "extensions")
+    document_id = _document_id(body, extensions)
+    query = body.get("query", None if document_id is None else "")
+    if not isinstance(query, str) or not (query.strip() or document_id):
         raise RequestRefused(400, "query must be a string with a GraphQL document.")
     operation_name = body.get("operationName")
     if operation_name is not None and not isinstance(operation_name, str):
         raise RequestRefused(400, "operationName must be a string.")
-    variables = _map(body, "variables")
-    if place := nul_in(variables, "variables"):
-        raise RequestRefused(400, f"{place} contains the NUL character, which no text may.")
-    return GraphQLRequest(query, variables, operation_name or None, _map(body, "extensions"))
+    return GraphQLRequest(query, _variables(body), operation_name or None, extensions, document_id)
 
 
-def nul_in(value: Any, place: str) -> str | None:
-    """Where in a JSON value a text holds NUL, which no text column of PostgreSQL can; None where nowhere."""
-    if isinstance(value, str):
-        return place if "\0" in value else None
-    if isinstance(value, dict):
-        if any("\0" in key for key in value):
-            return place
-        parts = ((inner, f"{place}.{key}") for key, inner in value.items())
-    elif isinstance(value, list):
-        parts = ((inner, f"{place}.{n}") for n, inner in enumerate(value))
+def _document_id(body: dict[str, Any], extensions: dict[str, Any]) -> str | None:
+    """The document's name, by Appendix A of the draft (`documentId`), as Relay says it (`id`), or by Apollo's extension."""
+    persisted = extensions.get("persistedQuery")
+    if persisted is not None:
+        if not isinstance(persisted, dict) or persisted.get("version") != 1:
+            raise RequestRefused(400, "extensions.persistedQuery must be an object of version 1.")
+        found, name = persisted.get("sha256Hash"), "extensions.persistedQuery.sha256Hash"
     else:
-        return None
-    return next((found for inner, where in parts if (found := nul_in(inner, where))), None)
+        name = "documentId" if body.get("documentId") is not None else "id"
+        found = body.get(name)
+        if found is None:
+            return None
+    if not isinstance(found, str) or not DOCUMENT_ID.fullmatch(found):
+        raise RequestRefused(400, f"{name} must be the id of a document: letters, digits and -._~ after an optional prefix.")
+    return found.removeprefix(SHA_256_PREFIX)
+
+
+def _variables(body: dict[str, Any]) -> dict[str, Any]:
+    variables = _map(body, "variables")
+    try:
+        check_variables(variables)
+    except Flaw as flaw:
+        raise RequestRefused(400, str(flaw)) from None
+    return variables
 
 
 def _map(body: dict[str, Any], name: str) -> dict[str, Any]:
