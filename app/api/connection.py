@@ -15,10 +15,12 @@ import strawberry
 from app.api.context import Context, Info
 from app.api.filters import to_where
 from app.api.permissions import Access, Guard
+from app.core.errors import BadInput
 from app.core.paging import MAX_SIZE, MAX_SIZE_STAFF, Page, PageRequest, Sort
 from app.execution.declarations import Listing
 
 T = TypeVar("T")
+MAX_SORTS = 5
 
 
 @strawberry.enum(description="Ascending or descending.")
@@ -68,6 +70,9 @@ class Connection(Generic[T]):
 
 
 def to_sorts(order_by: Sequence[Any] | None) -> tuple[Sort, ...]:
+    """Raises `BadInput` for more sort keys than anybody can mean."""
+    if order_by and len(order_by) > MAX_SORTS:
+        raise BadInput("orderBy", f"has {len(order_by)} keys, at most {MAX_SORTS} are allowed")
     return tuple(Sort(order.field.value, descending=order.direction is OrderDirection.DESC) for order in order_by or ())
 
 

@@ -22,6 +22,7 @@ DEFAULT_SIZE = 20
 MAX_SIZE = 100
 MAX_SIZE_STAFF = 250
 MAX_CURSOR = 1000
+MAX_EXPONENT = 30
 
 R = TypeVar("R")
 
@@ -139,7 +140,8 @@ def _instant(text: str) -> datetime:
 
 def _decimal(text: str) -> Decimal:
     number = Decimal(text)
-    if not number.is_finite():
+    # The driver writes every digit out: an exponent could make a few characters gigabytes.
+    if not number.is_finite() or abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError(text)
     return number
 
