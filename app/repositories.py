@@ -19,6 +19,7 @@ from app.accounts.repository import (
     UserRepository,
     UserSessionRepository,
 )
+from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.cache import Cache
 from app.core.clock import Clock, system_clock
@@ -26,6 +27,7 @@ from app.core.database import Database
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
 from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookRepository
+from app.orders.repository import OrderItemRepository, OrderRepository, PaymentRepository
 from app.quality.repository import (
     QualityAnomalyRepository,
     QualityValidationRepository,
@@ -83,6 +85,30 @@ class Repositories(RepositoryFactory):
     @cached_property
     def inventory(self) -> InventoryRepository:
         return self.of(InventoryRepository)
+
+    @cached_property
+    def carts(self) -> CartRepository:
+        return self.of(CartRepository)
+
+    @cached_property
+    def cart_items(self) -> CartItemRepository:
+        return self.of(CartItemRepository)
+
+    @cached_property
+    def recovery_events(self) -> RecoveryEventRepository:
+        return self.of(RecoveryEventRepository)
+
+    @cached_property
+    def orders(self) -> OrderRepository:
+        return self.of(OrderRepository)
+
+    @cached_property
+    def order_items(self) -> OrderItemRepository:
+        return self.of(OrderItemRepository)
+
+    @cached_property
+    def payments(self) -> PaymentRepository:
+        return self.of(PaymentRepository)
 
     @cached_property
     def features(self) -> FeatureRepository:

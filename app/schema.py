@@ -11,13 +11,17 @@ from app.accounts.queries import AccountsQuery
 from app.api.context import Info
 from app.api.node import NodeQuery
 from app.api.scalars import SCALARS
+from app.carts.mutations import CartMutation
+from app.carts.queries import CartQuery
 from app.catalog.mutations import CatalogMutation
 from app.catalog.queries import CatalogQuery
+from app.orders.mutations import OrderMutation
+from app.orders.queries import OrderQuery
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
-Query: Any = merge_types("Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery))
-Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation))
+Query: Any = merge_types("Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery))
+Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation))
 
 
 def create_schema() -> strawberry.Schema:

@@ -19,6 +19,7 @@ from strawberry.types.field import StrawberryField
 
 from app.api.errors import camel_case
 from app.api.permissions import Access, Guard
+from app.api.rate_limit import Rate, Throttle
 from app.core import errors
 from app.core.errors import ErrorCode
 
@@ -54,7 +55,7 @@ class Refusals(FieldExtension):
         try:
             return await next_(source, info, **kwargs)
         except errors.UserError as error:
-            return self._refused([_shown(error)])
+            return self._refused([shown(error)])
         except ValidationError as error:
             return self._refused(_invalid(error))
 
@@ -66,12 +67,13 @@ class Refusals(FieldExtension):
         return self.payload(user_errors=found)
 
 
-def mutation(*, access: Access, description: str | None = None) -> Any:
-    """Declare a root mutation field."""
-    return strawberry.mutation(extensions=[Guard(access), Refusals()], description=description, metadata={"access": access})
+def mutation(*, access: Access, rate: Rate | None = None, description: str | None = None) -> Any:
+    """Declare a root mutation field, with a rate of its own where it is worth trying often: secrets, mails, exports."""
+    throttle = [Throttle(rate)] if rate else []
+    return strawberry.mutation(extensions=[Guard(access), *throttle, Refusals()], description=description, metadata={"access": access})
 
 
-def _shown(error: errors.UserError) -> UserError:
+def shown(error: errors.UserError) -> UserError:
     return UserError(field=[camel_case(part) for part in error.field] if error.field else None, message=error.message, code=error.code)
 
 

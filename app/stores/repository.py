@@ -24,6 +24,8 @@ class StoreRepository(Repository[Store]):
     }
 
     find_by_product_ids = many_through("product_stores", "product_id", "store_id")
+    find_known_by_ids = one_by("id", scoped=False)
+    """Stores of rows that the viewer may see, such as where an order was placed."""
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         active = table.c.status == StoreStatus.ACTIVE.value

@@ -1,0 +1,29 @@
+"""What can be asked of carts."""
+
+import strawberry
+
+from app.api.connection import Connection, connection
+from app.api.context import Context
+from app.api.lookup import single
+from app.api.permissions import public, signed_in
+from app.api.scalars import decode_id
+from app.carts.types import Cart, CartFilter, CartOrder
+from app.execution.declarations import Where
+
+
+def _cart(_context: Context, id: strawberry.ID) -> Where:
+    return {"id": decode_id(id, "Cart")}
+
+
+def _my_cart(context: Context) -> Where | None:
+    user_id = context.viewer.user_id
+    return None if user_id is None else {"user_id": user_id, "status": "ACTIVE"}
+
+
+@strawberry.type
+class CartQuery:
+    cart: Cart | None = single("carts", _cart, access=signed_in, description="One cart by its id.")
+    my_cart: Cart | None = single("carts", _my_cart, access=public, description="The caller's newest active cart; null when there is none.")
+    carts: Connection[Cart] = connection(
+        "carts", access=signed_in, filter=CartFilter, order=CartOrder, description="The caller's carts; for staff those of their store."
+    )

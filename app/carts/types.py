@@ -1,0 +1,79 @@
+"""Carts as GraphQL shows them."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.accounts.types import User
+from app.api.connection import OrderDirection
+from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
+from app.api.money import money
+from app.api.mutations import Payload
+from app.api.node import Node
+from app.api.relations import to_many, to_one
+from app.carts import models
+from app.catalog.types import Product
+from app.stores.types import Store
+
+strawberry.enum(models.CartStatus, description="Only ACTIVE carts can change.")
+
+
+@strawberry.type(description="A line of a cart.")
+class CartItem(Node):
+    model = models.CartItem
+
+    quantity: int
+    price: Decimal = money("price", description="Of one piece, when it was put in.")
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+    product: Product = to_one("products", "find_sold_by_ids", key="product_id")
+
+
+@strawberry.type(description="What a shopper means to buy at a store.")
+class Cart(Node):
+    model = models.Cart
+
+    status: models.CartStatus
+    total: Decimal = money("total", description="The sum of the lines.")
+    currency: str
+    version: int = strawberry.field(description="Counts the changes.")
+    converted_at: datetime | None
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    items: list[CartItem] = to_many("cart_items", "find_by_cart_ids")
+    user: User | None = to_one("users", "find_known_by_ids", key="user_id")
+    store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+
+
+@filter_input
+class CartFilter:
+    id: IdFilter | None = id_filter("Cart")
+    user_id: IdFilter | None = id_filter("User")
+    store_id: IdFilter | None = id_filter("Store")
+    status: Comparison[models.CartStatus] | None
+    total: DecimalFilter | None
+    created_at: DateTimeFilter | None
+    updated_at: DateTimeFilter | None
+
+
+@strawberry.enum(description="What carts can be sorted by.")
+class CartOrderField(StrEnum):
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    TOTAL = "total"
+
+
+@strawberry.input
+class CartOrder:
+    field: CartOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type
+class CartPayload(Payload):
+    cart: Cart | None = None

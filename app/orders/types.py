@@ -1,0 +1,103 @@
+"""Orders and payments as GraphQL shows them."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.accounts.types import User
+from app.api.connection import OrderDirection
+from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
+from app.api.money import money
+from app.api.mutations import Payload
+from app.api.node import Node
+from app.api.relations import to_many, to_one
+from app.catalog.types import Product
+from app.orders import models
+from app.stores.types import Store
+
+strawberry.enum(models.OrderStatus, description="PENDING orders wait for payment; COMPLETED and CANCELLED are final.")
+strawberry.enum(models.PaymentStatus, description="How a charge stands.")
+
+
+@strawberry.type(description="A line of an order, as it was sold.")
+class OrderItem(Node):
+    model = models.OrderItem
+
+    name: str
+    sku: str | None
+    quantity: int
+    price: Decimal = money("price", description="Of one piece.")
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+    product: Product = to_one("products", "find_sold_by_ids", key="product_id")
+
+
+@strawberry.type(description="A charge for an order, tried or done.")
+class Payment(Node):
+    model = models.Payment
+
+    amount: Decimal = money("amount")
+    currency: str
+    status: models.PaymentStatus
+    provider: str | None
+    method: str | None
+    transaction_id: str | None = strawberry.field(description="The provider's name for the charge.")
+    failure_code: str | None
+    failure_message: str | None
+    completed_at: datetime | None
+    failed_at: datetime | None
+    refunded_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@strawberry.type(description="A purchase.")
+class Order(Node):
+    model = models.Order
+
+    status: models.OrderStatus
+    total: Decimal = money("total")
+    currency: str
+    payment_method: str | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+    failed_at: datetime | None
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    items: list[OrderItem] = to_many("order_items", "find_by_order_ids")
+    payments: list[Payment] = to_many("payments", "find_by_order_ids")
+    user: User = to_one("users", "find_known_by_ids", key="user_id")
+    store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+
+
+@filter_input
+class OrderFilter:
+    id: IdFilter | None = id_filter("Order")
+    user_id: IdFilter | None = id_filter("User")
+    store_id: IdFilter | None = id_filter("Store")
+    status: Comparison[models.OrderStatus] | None
+    total: DecimalFilter | None
+    created_at: DateTimeFilter | None
+    completed_at: DateTimeFilter | None
+
+
+@strawberry.enum(description="What orders can be sorted by.")
+class OrderOrderField(StrEnum):
+    CREATED_AT = "created_at"
+    TOTAL = "total"
+
+
+@strawberry.input
+class OrderOrder:
+    field: OrderOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type
+class OrderPayload(Payload):
+    order: Order | None = None
