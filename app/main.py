@@ -14,17 +14,21 @@ from starlette.routing import Route
 
 from app.accounts.authentication import Authenticator
 from app.accounts.passwords import PasswordHasher
+from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import RequestInfo
 from app.api.documents import Documents
-from app.api.endpoint import EndpointOptions, GraphQLEndpoint
+from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
 from app.api.graphiql import GraphiQLPage
 from app.api.health import Check, Health
 from app.api.limits import Limits
 from app.api.middleware import Requests
+from app.api.rate_limit import RateLimiter
+from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.core.factory import RepositoryFactory
 from app.core.logging import configure
 from app.core.metrics import Metrics
-from app.orders.payments import PaymentProvider, TestPaymentProvider
+from app.core.quotas import Quotas
+from app.orders.provider import PaymentProvider, TestPaymentProvider
 from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
@@ -40,6 +44,7 @@ class Services:
     passwords: PasswordHasher
     authenticator: Authenticator
     payments: PaymentProvider
+    rate_limiter: RateLimiter
 
 
 class Gateway:
@@ -50,6 +55,7 @@ class Gateway:
         self._schema = create_schema()._schema  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
         self._graphiql = GraphiQLPage() if settings.graphiql else None
         self._metrics = Metrics()
+        self._manifest = read_manifest(settings)
         self._endpoint: GraphQLEndpoint | None = None
         self._health = Health({}, self._metrics)
 
@@ -72,8 +78,8 @@ class Gateway:
                     CORSMiddleware,
                     allow_origins=list(self._settings.cors_origins),
                     allow_methods=["GET", "POST"],
-                    allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-                    expose_headers=["X-Request-ID"],
+                    allow_headers=["Authorization", "Content-Type", "X-Request-ID", *CSRF_HEADERS],
+                    expose_headers=["X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After"],
                     allow_credentials=True,
                 )
             )
@@ -83,8 +89,8 @@ class Gateway:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         settings = self._settings
         migrate = not settings.is_production or settings.database_url is None
-        async with open_resources(settings, migrate=migrate, metrics=self._metrics) as resources:
-            services = self._services(resources)
+        async with open_resources(settings, migrate=migrate, metrics=self._metrics) as resources, self._quotas() as quotas:
+            services = self._services(quotas)
             self._endpoint = self._make_endpoint(resources, services)
             self._health.checks.update(checks(resources))
             if settings.demo_data:
@@ -93,9 +99,30 @@ class Gateway:
             yield
             log.info("gateway_stopping")
 
-    def _services(self, resources: Resources) -> Services:
-        passwords = PasswordHasher.from_settings(self._settings)
-        return Services(passwords, Authenticator.from_settings(self._settings, passwords), TestPaymentProvider())
+    @asynccontextmanager
+    async def _quotas(self) -> AsyncIterator[Quotas]:
+        redis = self._settings.redis_url
+        quotas = Quotas(redis.get_secret_value() if redis else None, self._metrics.quota_failures.inc)
+        yield quotas
+        await quotas.close()
+
+    def _services(self, quotas: Quotas) -> Services:
+        settings = self._settings
+        passwords = PasswordHasher.from_settings(settings)
+        limiter = RateLimiter(
+            quotas,
+            self._metrics,
+            per_address=settings.rate_limit_per_address,
+            per_user=settings.rate_limit_per_user,
+            enabled=settings.rate_limits,
+        )
+        return Services(passwords, Authenticator.from_settings(settings, passwords), TestPaymentProvider(), limiter)
+
+    def _edge(self, resources: Resources, services: Services) -> Edge:
+        settings = self._settings
+        clients = Clients(secure=settings.is_production, origins=settings.cors_origins, proxies=settings.trusted_proxies)
+        shared = resources.cache if settings.redis_url else None
+        return Edge(clients, services.rate_limiter, TrustedDocuments(self._manifest, settings.trusted_documents, shared))
 
     def _make_endpoint(self, resources: Resources, services: Services) -> GraphQLEndpoint:
         settings = self._settings
@@ -108,10 +135,17 @@ class Gateway:
 
         async def authenticate(info: RequestInfo) -> RepositoryFactory:
             viewer = await services.authenticator.authenticate(resources.repositories, info.token)
+            await services.rate_limiter.admit_viewer(info, viewer)
             return resources.repositories.scoped(viewer)
 
-        options = EndpointOptions(settings.request_timeout, settings.request_max_bytes, hide_suggestions=not settings.introspection)
-        return GraphQLEndpoint(self._schema, documents, authenticate, services, self._metrics, options)
+        options = EndpointOptions(
+            settings.request_timeout,
+            settings.request_max_bytes,
+            hide_suggestions=not settings.introspection,
+            show_cost=not settings.is_production,
+        )
+        edge = self._edge(resources, services)
+        return GraphQLEndpoint(self._schema, documents, edge, authenticate, services, self._metrics, options)
 
     async def _graphql(self, request: Request) -> Response:
         if self._graphiql and wants_page(request):
@@ -126,7 +160,8 @@ class Gateway:
 
 def wants_page(request: Request) -> bool:
     """Whether a browser opens /graphql to look at it, rather than a client to query it."""
-    return request.method in ("GET", "HEAD") and "query" not in request.query_params and "text/html" in request.headers.get("accept", "")
+    asks = any(name in request.query_params for name in ("query", "documentId", "id", "extensions"))
+    return request.method in ("GET", "HEAD") and not asks and "text/html" in request.headers.get("accept", "")
 
 
 def checks(resources: Resources) -> dict[str, Check]:

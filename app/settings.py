@@ -6,6 +6,7 @@ this is production; the environment wins over it. An empty variable is one that 
 
 from collections.abc import Iterator
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import SplitResult, urlsplit
@@ -41,6 +42,14 @@ class LogFormat(StrEnum):
 
     CONSOLE = "console"
     JSON = "json"
+
+
+class TrustedDocumentsMode(StrEnum):
+    """Whether clients may send texts of their own."""
+
+    OFF = "off"
+    PREFER = "prefer"
+    ONLY = "only"
 
 
 class SettingsError(Exception):
@@ -105,9 +114,17 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _networks(value: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part) for part in value)
+    except ValueError:
+        raise ValueError("must be addresses or networks like 10.0.0.0/8, without host bits") from None
+
+
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 ClickhouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
+Networks = Annotated[tuple[Any, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)]
 
 
@@ -162,6 +179,20 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(default=20, ge=0, le=600, description="Seconds that requests in flight get to finish at shutdown.")
     cors_origins: Origins = Field(
         default=(), description="Origins that browsers may call from, separated by commas, as `https://shop.example`."
+    )
+
+    trusted_proxies: Networks = Field(
+        default=(), description="Proxies whose `X-Forwarded-For` is believed, separated by commas, as `10.0.0.0/8`."
+    )
+    rate_limits: bool = Field(default=True, description="Refuse callers that ask too often.")
+    rate_limit_per_address: int = Field(default=1_000, ge=1, le=1_000_000_000, description="Requests per minute of one address.")
+    rate_limit_per_user: int = Field(default=500, ge=1, le=1_000_000_000, description="Requests per minute of one account.")
+    trusted_documents: Annotated[TrustedDocumentsMode, BeforeValidator(_lower_case)] = Field(
+        default=TrustedDocumentsMode.OFF,
+        description="`only` runs nothing but the documents of the manifest, `prefer` these and others, `off` knows no manifest.",
+    )
+    trusted_documents_file: Path | None = Field(
+        default=None, description="The manifest, a JSON object of documents by hash, as GraphQL Code Generator's client preset writes it."
     )
 
     demo_data: bool = Field(default_factory=_in_development, description="Fill an empty database with a demo shop at start.")
@@ -222,6 +253,12 @@ class Settings(BaseSettings):
         self._require_order("session_idle_timeout", "session_lifetime")
         self._require_order("page_size_default", "page_size_max")
         self._require_order("page_size_max", "page_size_max_staff")
+        return self
+
+    @model_validator(mode="after")
+    def _manifest_is_there(self) -> Self:
+        if self.trusted_documents is not TrustedDocumentsMode.OFF and self.trusted_documents_file is None:
+            raise ValueError(f"TRUSTED_DOCUMENTS_FILE must name the manifest when TRUSTED_DOCUMENTS is {self.trusted_documents.value}")
         return self
 
     @model_validator(mode="after")

@@ -7,9 +7,27 @@ from typing import Any, cast
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from app.core.quotas import Standing
 from app.core.security import Viewer
 
 MAX_BATCH_KEYS = 1000
+
+
+@dataclass
+class Reply:
+    """What an answer carries beside its body; filled on the way to it."""
+
+    quotas: dict[str, tuple[str, Standing]] = field(default_factory=dict)
+    """By the name of a quota, its policy as `RateLimit-Policy` writes it, and how the caller stands."""
+    session: "SessionCookie | None" = None
+
+
+@dataclass(frozen=True)
+class SessionCookie:
+    """The session that a browser is to keep for `lifetime` seconds; without a token, the one that it is to forget."""
+
+    token: str = field(repr=False)
+    lifetime: int
 
 
 @dataclass(frozen=True)
@@ -20,6 +38,9 @@ class RequestInfo:
     ip_address: str | None = None
     user_agent: str | None = None
     token: str | None = field(default=None, repr=False)
+    by_cookie: bool = False
+    """Whether the token came in a cookie, which a browser also sends when another site makes it ask."""
+    reply: Reply = field(default_factory=Reply, repr=False, compare=False)
 
 
 @dataclass
@@ -30,7 +51,6 @@ class Context:
     """`app.repositories.Repositories`, scoped to the viewer; imports point down, so its type is not known here."""
     request: RequestInfo
     services: Any
-    cookies: list[tuple[str, str, int]] = field(default_factory=list)
     loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
 
     @property
@@ -43,6 +63,14 @@ class Context:
         if found is None:
             found = self.loaders[key] = DataLoader(load_fn=cast(Any, load), max_batch_size=MAX_BATCH_KEYS)
         return found
+
+    def keep_session(self, token: str, lifetime: int) -> None:
+        """A browser that asked gets the session as a cookie, good for `lifetime` seconds; other clients keep the token themselves."""
+        self.request.reply.session = SessionCookie(token, lifetime)
+
+    def drop_session(self) -> None:
+        """A browser forgets its session."""
+        self.request.reply.session = SessionCookie("", 0)
 
     def signed_in_as(self, viewer: Viewer) -> None:
         """Go on as another viewer: after a sign-in, the fields of the payload are read with the new account's rights."""

@@ -13,6 +13,7 @@ BAD_USER_INPUT = "BAD_USER_INPUT"
 NOT_FOUND = "NOT_FOUND"
 CONFLICT = "CONFLICT"
 UNAVAILABLE = "UNAVAILABLE"
+RATE_LIMITED = "RATE_LIMITED"
 TOO_COMPLEX = "TOO_COMPLEX"
 INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
 PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
@@ -27,6 +28,16 @@ class AccessDenied(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class RateLimited(Exception):
+    """Somebody asks too often. `retry_after` in seconds; trying earlier is in vain."""
+
+    code = RATE_LIMITED
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 def camel_case(name: str) -> str:
@@ -58,6 +69,8 @@ def _explained(error: GraphQLError) -> tuple[str, str, dict[str, Any]] | None:
         return BAD_USER_INPUT, f"{argument}: {str(cause).partition(': ')[2]}", {"argument": argument}
     if isinstance(cause, AccessDenied):
         return cause.code, str(cause), {}
+    if isinstance(cause, RateLimited):
+        return cause.code, str(cause), {"retryAfter": cause.retry_after}
     if isinstance(cause, UserError):
         field = [camel_case(part) for part in cause.field] if cause.field else None
         return (NOT_FOUND if cause.code == "NOT_FOUND" else BAD_USER_INPUT), cause.message, {"reason": cause.code, "field": field}

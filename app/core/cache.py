@@ -91,12 +91,12 @@ class Cache:
         """How often anything of the key's kind (`products` of `products:ID`) was invalidated: ask before reading what `set` will store."""
         return self._generations[_kind(key)] + self._generations[EVERYTHING]
 
-    async def set(self, key: str, value: Any, generation: int) -> None:
+    async def set(self, key: str, value: Any, generation: int, ttl: float | None = None) -> None:
         """Store what was read while `generation` was current; dropped if anything of its kind was invalidated since."""
         if generation != self.generation(key):
             return
         try:
-            await self._backend.set(key, value, ttl=self._ttl)
+            await self._backend.set(key, value, ttl=self._ttl if ttl is None else ttl)
         except (OSError, TimeoutError, RedisError) as error:
             log.warning("cache_failed", operation="set", error=type(error).__name__)
 

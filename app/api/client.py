@@ -1,0 +1,108 @@
+"""Who sends a request, as far as HTTP tells: its address, its program, its credential, and whether another site may be behind it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.context import RequestInfo
+from app.api.request import RequestRefused
+
+SAFE_FETCH_SITES = ("same-origin", "none")
+CSRF_HEADERS = ("x-csrf", "x-requested-with", "apollo-require-preflight", "x-apollo-operation-name")
+"""Headers that no form and no other site's script can send without asking us first (Fetch, "CORS-safelisted request-header")."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Reads who sends a request.
+
+    `secure`: session cookies are for HTTPS only. `origins`: other origins whose pages may act for a signed-in browser.
+    `proxies`: networks whose X-Forwarded-For is believed.
+    """
+
+    secure: bool = False
+    origins: Collection[str] = ()
+    proxies: Sequence[Network] = field(default_factory=tuple)
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name. `__Host-` pins it to this host (RFC 6265bis, 4.1.3.2), which browsers allow over HTTPS only."""
+        return "__Host-session" if self.secure else "session"
+
+    def info(self, request: Request) -> RequestInfo:
+        """Raises `RequestRefused` for an Authorization header that is none of ours. A bearer token wins over the cookie."""
+        bearer = _bearer(request)
+        cookie = request.cookies.get(self.cookie) if bearer is None and "cookie" in request.headers else None
+        return RequestInfo(
+            id=request.scope.get("state", {}).get("request_id", ""),
+            ip_address=self.address(request),
+            user_agent=request.headers.get("user-agent", "")[:500] or None,
+            token=bearer or cookie or None,
+            by_cookie=bool(cookie),
+        )
+
+    def address(self, request: Request) -> str | None:
+        """The nearest address that is not a proxy of ours: what stands left of it in X-Forwarded-For is whatever the caller wrote there."""
+        address = request.client.host if request.client else None
+        if not self.proxies or address is None:
+            return address
+        hops = [hop.strip() for hop in ",".join(request.headers.getlist("x-forwarded-for")).split(",") if hop.strip()]
+        while hops and self._is_proxy(address):
+            address = hops.pop()
+        return address if _is_address(address) else request.client.host  # type: ignore[union-attr]
+
+    def check_intent(self, request: Request, info: RequestInfo) -> None:
+        """Refuse a change that another site could have made a signed-in browser ask for (OWASP, CSRF Prevention Cheat Sheet).
+
+        A request with a bearer token is safe: no browser adds one by itself. Raises `RequestRefused`.
+        """
+        if info.by_cookie and not self._is_own(request):
+            raise RequestRefused(
+                403, "A change by cookie must come from a page of this host or an allowed origin, or carry the header X-CSRF: 1."
+            )
+
+    def _is_own(self, request: Request) -> bool:
+        headers = request.headers
+        if headers.get("sec-fetch-site") in SAFE_FETCH_SITES:
+            return True
+        if origin := headers.get("origin"):
+            return origin in self.origins or urlsplit(origin).netloc == headers.get("host")
+        return "sec-fetch-site" not in headers and any(name in headers for name in CSRF_HEADERS)
+
+    def write_session(self, request: Request, info: RequestInfo, response: Response) -> None:
+        """Give or take the session cookie where the operation said so.
+
+        Only a browser gets one, which is known by the headers that scripts cannot forge (Fetch Metadata, Origin); other clients hold the
+        token that the payload has. A page of a foreign origin gets none: it would sign its visitor in as somebody else.
+        """
+        session = info.reply.session
+        browser = "sec-fetch-site" in request.headers or "origin" in request.headers
+        if session is None or not (info.by_cookie or (browser and self._is_own(request))):
+            return
+        response.set_cookie(
+            self.cookie, session.token, max_age=session.lifetime, path="/", secure=self.secure, httponly=True, samesite="lax"
+        )
+
+    def _is_proxy(self, address: str) -> bool:
+        return _is_address(address) and any(ip_address(address) in network for network in self.proxies)
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if token and scheme.lower() != "bearer":
+        raise RequestRefused(401, "Authorization must be `Bearer <token>`.", {"WWW-Authenticate": "Bearer"})
+    return token.strip() or None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,222 @@
+"""How often somebody may do something: sliding window counters, of this process or shared through Redis.
+
+The rule and Redis's side of it are the `limits` library's. Its memory storage walks every counter on each hit and never refuses to grow,
+so the counters of this process are our own: bounded, the ones that were quiet longest go first.
+
+Redis is asked for units in lots: a call for each request would cost more than the request. What a process does not use of a lot lapses
+with the window. While Redis is away each process counts for itself: nobody is locked out, and nobody gets more than the limit per process.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+from cachetools import LRUCache
+from limits import RateLimitItem
+from limits.aio.storage import RedisStorage, SlidingWindowCounterSupport, Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+MAX_COUNTERS = 50_000
+LOTS = 50
+"""A lot is this part of a quota; quotas of fewer units are counted one by one."""
+
+REDIS_TIMEOUT = 0.5
+REDIS_CONNECTIONS = 20
+REDIS_PAUSE = 5.0
+"""Seconds that Redis is left alone after it failed, so that waiting for it does not slow every request."""
+
+KEY_PREFIX = "neurotracker:quota"
+
+log = structlog.get_logger(__name__)
+
+
+class Standing(NamedTuple):
+    """What is left of a quota after a request for one unit; `resets` is in how many seconds there will be more."""
+
+    granted: bool
+    remaining: int
+    resets: int
+
+
+class Window(NamedTuple):
+    """The counts of one key in the window number `number` and in the one before."""
+
+    number: int
+    current: int = 0
+    previous: int = 0
+
+    def at(self, number: int) -> "Window":
+        """The same key's counts once that window has begun."""
+        if number == self.number:
+            return self
+        return Window(number, 0, self.current if number == self.number + 1 else 0)
+
+
+class LocalCounters(Storage, SlidingWindowCounterSupport):
+    """The counters of this process, at most `most` of them."""
+
+    STORAGE_SCHEME = None
+
+    def __init__(self, most: int = MAX_COUNTERS, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._windows: dict[str, Window] = {}
+        self._most = most
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        return ()
+
+    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        number, share = self._moment(expiry)
+        window = self._window(key, number)
+        if math.floor(window.previous * share) + window.current + amount > limit:
+            return False
+        self._keep(key, Window(number, window.current + amount, window.previous))
+        return True
+
+    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        number, share = self._moment(expiry)
+        window = self._window(key, number)
+        return window.previous, share * expiry, window.current, share * expiry + expiry
+
+    async def clear_sliding_window(self, key: str, expiry: int) -> None:
+        await self.clear(key)
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        window = self._window(key, self._moment(expiry)[0])
+        self._keep(key, window._replace(current=window.current + amount))
+        return window.current + amount
+
+    async def get(self, key: str) -> int:
+        return self._windows.get(key, Window(0)).current
+
+    async def get_expiry(self, key: str) -> float:
+        return self._clock()
+
+    async def check(self) -> bool:
+        return True
+
+    async def reset(self) -> int | None:
+        count = len(self._windows)
+        self._windows.clear()
+        return count
+
+    async def clear(self, key: str) -> None:
+        self._windows.pop(key, None)
+
+    def _moment(self, expiry: int) -> tuple[int, float]:
+        """The number of the present window, and how much of it is still to come, from 1 to 0."""
+        elapsed = self._clock() / expiry
+        number = math.floor(elapsed)
+        return number, 1 - (elapsed - number)
+
+    def _keep(self, key: str, window: Window) -> None:
+        """The dictionary's order is that of the keys' last windows, so what is dropped was quiet longest."""
+        known = self._windows.get(key)
+        if known is None or known.number != window.number:
+            self._windows.pop(key, None)
+            if len(self._windows) >= self._most:
+                del self._windows[next(iter(self._windows))]
+        self._windows[key] = window
+
+    def _window(self, key: str, number: int) -> Window:
+        found = self._windows.get(key)
+        return found.at(number) if found else Window(number)
+
+
+@dataclass
+class Lot:
+    """Units that this process took from a shared counter, and what it knew of the counter then."""
+
+    ends: float = 0
+    left: int = 0
+    remaining: int = 0
+    resets: float = 0
+
+
+class SharedCounters:
+    """Counters in Redis, asked for a lot at a time. Raises `StorageError`, `OSError` or `TimeoutError` when Redis does not answer."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=REDIS_CONNECTIONS,
+            timeout=REDIS_TIMEOUT,
+            socket_timeout=REDIS_TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
+        )
+        storage = RedisStorage(
+            "async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, wrap_exceptions=True, connection_pool=self._pool
+        )
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._lots: LRUCache[str, Lot] = LRUCache(MAX_COUNTERS)
+
+    async def close(self) -> None:
+        await self._pool.aclose()
+
+    async def take(self, item: RateLimitItem, who: str) -> Standing:
+        key = item.key_for(who)
+        lot = self._lots.get(key)
+        now = time.monotonic()
+        if lot is None or lot.ends <= now:
+            lot = self._lots[key] = Lot(now + item.get_expiry())
+        granted = lot.left > 0
+        if granted:
+            lot.left -= 1
+        elif lot.resets <= now or lot.remaining:
+            granted = await self._refill(lot, item, who)
+        return Standing(granted, lot.remaining + lot.left, _seconds(lot.resets - now))
+
+    async def _refill(self, lot: Lot, item: RateLimitItem, who: str) -> bool:
+        """Take a lot, or the last units one by one. An empty counter is not asked again before it has something."""
+        size = max(1, item.amount // LOTS)
+        if not await self._limiter.hit(item, who, cost=size):
+            size = int(size > 1 and await self._limiter.hit(item, who))
+        resets, lot.remaining = await self._limiter.get_window_stats(item, who)
+        lot.resets = time.monotonic() + max(resets - time.time(), 0)
+        lot.left += max(size - 1, 0)
+        return size > 0
+
+
+class Quotas:
+    """Takes units from quotas. `failed` is told of every time that Redis was given up for a while."""
+
+    def __init__(self, redis_url: str | None = None, failed: Callable[[], None] = lambda: None) -> None:
+        self._local = SlidingWindowCounterRateLimiter(LocalCounters())
+        self._shared = SharedCounters(redis_url) if redis_url else None
+        self._failed = failed
+        self._resume = 0.0
+
+    async def close(self) -> None:
+        if self._shared:
+            await self._shared.close()
+
+    async def take(self, item: RateLimitItem, who: str) -> Standing:
+        """One unit of the quota of `who`; `item.namespace` tells apart quotas of equal size."""
+        if self._shared and time.monotonic() >= self._resume:
+            try:
+                return await self._shared.take(item, who)
+            except (StorageError, RedisError, OSError, TimeoutError) as error:
+                self._resume = time.monotonic() + REDIS_PAUSE
+                self._failed()
+                log.warning("quotas_counted_locally", error=type(error.__cause__ or error).__name__, seconds=REDIS_PAUSE)
+        return await self._take_locally(item, who)
+
+    async def _take_locally(self, item: RateLimitItem, who: str) -> Standing:
+        granted = await self._local.hit(item, who)
+        resets, remaining = await self._local.get_window_stats(item, who)
+        return Standing(granted, remaining, _seconds(resets - time.time()))
+
+
+def _seconds(duration: float) -> int:
+    return max(1, math.ceil(duration))
