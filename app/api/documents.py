@@ -109,13 +109,12 @@ class Documents:
     def check(self, document: Document, name: str | None, variables: Mapping[str, Any]) -> list[GraphQLError]:
         """Why the operation may not run: a limit, or the rules of validation. Limits come first: they bound the work of the rules."""
         operation = document.operation(name)
-        try:
-            broken = excess(self._weight(document, operation, variables), self._limits)
-            if broken is None and document.errors is None:
-                document.errors = self._validated(document)
-        except GraphQLError as error:
-            return [error]
-        return [broken] if broken else document.errors or []
+        broken = excess(self._weight(document, operation, variables), self._limits)
+        if broken is not None:
+            return [broken]
+        if document.errors is None:
+            document.errors = self._validated(document)
+        return document.errors
 
     def _parse(self, text: str) -> Document:
         if len(text) > MAX_CHARACTERS:

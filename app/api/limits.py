@@ -47,6 +47,8 @@ LARGEST_SIZE = 10**9
 MAX_NESTING = 100
 """Levels of selections, fragments counted, beyond which a document is not measured."""
 
+BEYOND_MEASURE = 10**15
+
 INTROSPECTION = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 INTROSPECTION_DISCOUNT = 20
 """A field of introspection costs about a twentieth of one that comes from the database, measured."""
@@ -81,7 +83,7 @@ NOTHING = Weight()
 
 
 class Scale:
-    """Weighs the parts of one document for one set of variables. Raises `GraphQLError` for one nested beyond all measure."""
+    """Weighs the parts of one document for one set of variables."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         self._schema = schema
@@ -101,7 +103,8 @@ class Scale:
     def _selections(self, selections: SelectionSetNode, parent: GraphQLNamedType | None) -> Weight:
         self._nesting += 1
         if self._nesting > MAX_NESTING:
-            raise too_complex(f"more than {MAX_NESTING}", "levels of nesting, fragments counted", MAX_NESTING)
+            self._nesting -= 1
+            return Weight(depth=BEYOND_MEASURE)
         cost = per_item = depth = aliases = fields = 0
         for selection in selections.selections:
             part = self._selection(selection, parent)
@@ -192,10 +195,6 @@ def _is_list(field: GraphQLField) -> bool:
     return is_list_type(field.type.of_type if is_non_null_type(field.type) else field.type)
 
 
-def too_complex(value: int | str, name: str, most: int) -> GraphQLError:
-    return GraphQLError(f"The operation has {value} {name}; at most {most} are allowed.", extensions={"code": TOO_COMPLEX})
-
-
 def excess(weight: Weight, limits: Limits) -> GraphQLError | None:
     """The first limit that an operation of this weight breaks, with the value found."""
     found = {
@@ -206,5 +205,6 @@ def excess(weight: Weight, limits: Limits) -> GraphQLError | None:
     }
     for name, (value, most) in found.items():
         if value > most:
-            return too_complex(value if value < 10**15 else "far more", name, most)
+            shown = value if value < BEYOND_MEASURE else "far more"
+            return GraphQLError(f"The operation has {shown} {name}; at most {most} are allowed.", extensions={"code": TOO_COMPLEX})
     return None
