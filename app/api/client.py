@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
@@ -85,9 +86,8 @@ class Clients:
         browser = "sec-fetch-site" in request.headers or "origin" in request.headers
         if session is None or not (info.by_cookie or (browser and self._is_own(request))):
             return
-        response.set_cookie(
-            self.cookie, session.token, max_age=session.lifetime, path="/", secure=self.secure, httponly=True, samesite="lax"
-        )
+        lifetime = max(0, int((session.expires_at - datetime.now(UTC)).total_seconds()))
+        response.set_cookie(self.cookie, session.token, max_age=lifetime, path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def _is_proxy(self, address: str) -> bool:
         return _is_address(address) and any(ip_address(address) in network for network in self.proxies)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import strawberry
@@ -24,10 +25,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class SessionCookie:
-    """The session that a browser is to keep for `lifetime` seconds; without a token, the one that it is to forget."""
+    """The session that a browser is to keep until it expires; without a token, the one that it is to forget."""
 
-    token: str = field(repr=False)
-    lifetime: int
+    token: str = field(default="", repr=False)
+    expires_at: datetime = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ class Context:
             found = self.loaders[key] = DataLoader(load_fn=cast(Any, load), max_batch_size=MAX_BATCH_KEYS)
         return found
 
-    def keep_session(self, token: str, lifetime: int) -> None:
-        """A browser that asked gets the session as a cookie, good for `lifetime` seconds; other clients keep the token themselves."""
-        self.request.reply.session = SessionCookie(token, lifetime)
+    def keep_session(self, token: str, expires_at: datetime) -> None:
+        """A browser that asked gets the session as a cookie; other clients keep the token themselves."""
+        self.request.reply.session = SessionCookie(token, expires_at)
 
     def drop_session(self) -> None:
         """A browser forgets its session."""
-        self.request.reply.session = SessionCookie("", 0)
+        self.request.reply.session = SessionCookie()
 
     def signed_in_as(self, viewer: Viewer) -> None:
         """Go on as another viewer: after a sign-in, the fields of the payload are read with the new account's rights."""

@@ -135,7 +135,7 @@ class GraphQLEndpoint:
         except AccessDenied:
             if not info.by_cookie:
                 raise
-        info.reply.session = SessionCookie("", 0)
+        info.reply.session = SessionCookie()
         return await self._authenticate(replace(info, token=None, by_cookie=False))
 
     def _priced(self, outcome: "Outcome", document: Document, parameters: GraphQLRequest) -> "Outcome":
