@@ -67,7 +67,7 @@ class Composer:
         repository = self._repository(level.repository)
         table = repository.table.alias(self.name("t"))
         found, whole = self._objects(level, self._first(repository, table, self._queries[0]), table)
-        return select(func.row_to_json(whole)).select_from(found)
+        return select(_row(whole)).select_from(found)
 
     def _first(self, repository: Repository[Any], table: FromClause, shape: Any) -> Select[Any]:
         if shape == ("and", ("and", ("eq", "id", "f1"))):
@@ -123,7 +123,7 @@ class Composer:
         if _is_unique(repository, batch.key):
             rows = rows.limit(None)
         found, whole = self._objects(part.level, rows, table)
-        shown = select(func.row_to_json(whole)).select_from(found).scalar_subquery()
+        shown = select(_row(whole)).select_from(found).scalar_subquery()
         if part.required and not _always_there(parent, part, batch, repository):
             return func.coalesce(shown, values.ANOMALOUS_JSON)
         return shown
@@ -194,7 +194,8 @@ class NumberedPage:
         source = self._sources[0]
         for lateral in self._sources[1:]:
             source = source.join(lateral, true())
-        return select(shown).select_from(source)
+        # One row, also where nothing that is shown is an aggregate.
+        return select(shown).select_from(source).having(literal_column("true"))
 
     def _part(self, part: Any) -> Any:
         if isinstance(part, Nodes):
@@ -268,7 +269,9 @@ def _leaf(repository: Repository[Any], part: Leaf, row: FromClause) -> Any:
 def _shows_only_nodes(paged: Paged, query: ListQuery) -> bool:
     """Whether the page is its rows alone, in the order they are read."""
     nodes = sum(isinstance(part, Nodes) for part in paged.parts)
-    return not query.shape.backward and nodes <= 1 and not any(isinstance(part, Edges | Info) for part in paged.parts)
+    if any(isinstance(part, Edges | Info) for part in paged.parts):
+        return False
+    return nodes == 0 or (nodes == 1 and not query.shape.backward)
 
 
 def _belongs(paged: Paged, table: FromClause, parent: FromClause) -> Expression:
@@ -286,6 +289,10 @@ def _always_there(parent: Repository[Any], part: One, batch: Batch, repository: 
     key = parent.table.c[part.relation.key]
     refers = any(reference.column is repository.table.c[batch.key] for reference in key.foreign_keys)
     return refers and not key.nullable and not batch.scoped and batch.link is None
+
+
+def _row(item: Expression) -> Any:
+    return item if item is EMPTY_OBJECT else func.row_to_json(item)
 
 
 def _listed(item: Any) -> Any:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from graphql import GraphQLEnumType, GraphQLOutputType, get_named_type, is_list_type, is_non_null_type
+from graphql import GraphQLEnumType, GraphQLOutputType, get_named_type, get_nullable_type, is_list_type, is_non_null_type
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -77,7 +77,7 @@ def _codes(digits: int) -> Expression:
 def column_value(column: Column[Any], value: Expression, shown_as: GraphQLOutputType) -> Expression:
     """The JSON value of a column, `value` being its expression in the statement."""
     required = is_non_null_type(shown_as)
-    inner = shown_as.of_type if required else shown_as
+    inner: Any = get_nullable_type(shown_as)
     expression = _list_value(column, value, inner) if is_list_type(inner) else _leaf_value(column, value, get_named_type(inner))
     if required and (column.nullable or isinstance(column.type, JSONB)):
         return func.coalesce(func.to_json(expression), ANOMALOUS_JSON)
