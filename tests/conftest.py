@@ -20,9 +20,10 @@ from sqlalchemy import make_url
 from app.core import migrations
 from app.core.cache import Cache, memory_backend
 from app.core.database import Database, DatabaseOptions
+from app.core.embedded import EmbeddedPostgres
 from app.core.metrics import Metrics
 from app.repositories import Repositories, create_repository_factory
-from app.core.embedded import EmbeddedPostgres
+from tests.redis_server import RedisServer
 
 Insert = Callable[..., Awaitable[UUID]]
 
@@ -166,3 +167,13 @@ async def repositories(database: Database) -> AsyncIterator[Repositories]:
     await cache.open()
     yield create_repository_factory(database, cache, metrics)
     await cache.close()
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisServer]:
+    """A Redis of the test's own, running."""
+    with tempfile.TemporaryDirectory(prefix="neurotracker-test-") as folder:
+        server = RedisServer(Path(folder))
+        await server.start()
+        yield server
+        await server.stop()

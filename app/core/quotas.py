@@ -7,11 +7,12 @@ Redis is asked for units in lots: a call for each request would cost more than t
 with the window. While Redis is away each process counts for itself: nobody is locked out, and nobody gets more than the limit per process.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import structlog
 from cachetools import LRUCache
@@ -79,10 +80,9 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         number, share = self._moment(expiry)
         window = self._window(key, number)
-        if math.floor(window.previous * share) + window.current + amount > limit:
-            return False
-        self._keep(key, Window(number, window.current + amount, window.previous))
-        return True
+        granted = math.floor(window.previous * share) + window.current + amount <= limit
+        self._keep(key, Window(number, window.current + amount * granted, window.previous))
+        return granted
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         number, share = self._moment(expiry)
@@ -138,54 +138,84 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
 class Lot:
     """Units that this process took from a shared counter, and what it knew of the counter then."""
 
-    ends: float = 0
+    ends: float
     left: int = 0
     remaining: int = 0
     resets: float = 0
+    refilling: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether there was nothing left anywhere, and cannot be yet."""
+        return not self.left and not self.remaining and time.monotonic() < self.resets
+
+    def take(self) -> bool:
+        granted = self.left > 0
+        self.left -= granted
+        return granted
+
+    def standing(self, *, granted: bool) -> Standing:
+        return Standing(granted, self.remaining + self.left, _seconds(self.resets - time.monotonic()))
 
 
 class SharedCounters:
-    """Counters in Redis, asked for a lot at a time. Raises `StorageError`, `OSError` or `TimeoutError` when Redis does not answer."""
+    """Counters in Redis, asked for a lot at a time. `failed` is told of every time that Redis was given up for a while."""
 
-    def __init__(self, url: str) -> None:
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=REDIS_CONNECTIONS,
-            timeout=REDIS_TIMEOUT,
-            socket_timeout=REDIS_TIMEOUT,
-            socket_connect_timeout=REDIS_TIMEOUT,
-        )
-        storage = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, wrap_exceptions=True, connection_pool=self._pool
-        )
+    def __init__(self, url: str, failed: Callable[[], None] = lambda: None) -> None:
+        timeouts = dict.fromkeys(("timeout", "socket_timeout", "socket_connect_timeout"), REDIS_TIMEOUT)
+        self._pool = BlockingConnectionPool.from_url(url, max_connections=REDIS_CONNECTIONS, **timeouts)
+        options: Any = {"connection_pool": self._pool}
+        storage = RedisStorage("async+redis://", wrap_exceptions=True, implementation="redispy", key_prefix=KEY_PREFIX, **options)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._lots: LRUCache[str, Lot] = LRUCache(MAX_COUNTERS)
+        self._failed = failed
+        self._resume = 0.0
 
     async def close(self) -> None:
         await self._pool.aclose()
 
-    async def take(self, item: RateLimitItem, who: str) -> Standing:
+    async def take(self, item: RateLimitItem, who: str) -> Standing | None:
+        """One unit of a quota; None while Redis is away."""
+        lot = self._lot(item, who)
+        if lot.take():
+            return lot.standing(granted=True)
+        if lot.is_spent:
+            return lot.standing(granted=False)
+        async with lot.refilling:
+            if lot.take():
+                return lot.standing(granted=True)
+            if time.monotonic() < self._resume:
+                return None
+            try:
+                return lot.standing(granted=await self._refill(lot, item, who))
+            except (StorageError, RedisError, OSError, TimeoutError) as error:
+                self._give_up(error)
+                return None
+
+    def _lot(self, item: RateLimitItem, who: str) -> Lot:
         key = item.key_for(who)
         lot = self._lots.get(key)
         now = time.monotonic()
         if lot is None or lot.ends <= now:
             lot = self._lots[key] = Lot(now + item.get_expiry())
-        granted = lot.left > 0
-        if granted:
-            lot.left -= 1
-        elif lot.resets <= now or lot.remaining:
-            granted = await self._refill(lot, item, who)
-        return Standing(granted, lot.remaining + lot.left, _seconds(lot.resets - now))
+        return lot
 
     async def _refill(self, lot: Lot, item: RateLimitItem, who: str) -> bool:
-        """Take a lot, or the last units one by one. An empty counter is not asked again before it has something."""
+        """Take a lot and a unit of it; the last units one by one."""
+        if lot.is_spent:
+            return False
         size = max(1, item.amount // LOTS)
         if not await self._limiter.hit(item, who, cost=size):
             size = int(size > 1 and await self._limiter.hit(item, who))
         resets, lot.remaining = await self._limiter.get_window_stats(item, who)
         lot.resets = time.monotonic() + max(resets - time.time(), 0)
-        lot.left += max(size - 1, 0)
-        return size > 0
+        lot.left = size
+        return lot.take()
+
+    def _give_up(self, error: Exception) -> None:
+        self._resume = time.monotonic() + REDIS_PAUSE
+        self._failed()
+        log.warning("quotas_counted_locally", error=type(error.__cause__ or error).__name__, seconds=REDIS_PAUSE)
 
 
 class Quotas:
@@ -193,9 +223,7 @@ class Quotas:
 
     def __init__(self, redis_url: str | None = None, failed: Callable[[], None] = lambda: None) -> None:
         self._local = SlidingWindowCounterRateLimiter(LocalCounters())
-        self._shared = SharedCounters(redis_url) if redis_url else None
-        self._failed = failed
-        self._resume = 0.0
+        self._shared = SharedCounters(redis_url, failed) if redis_url else None
 
     async def close(self) -> None:
         if self._shared:
@@ -203,16 +231,9 @@ class Quotas:
 
     async def take(self, item: RateLimitItem, who: str) -> Standing:
         """One unit of the quota of `who`; `item.namespace` tells apart quotas of equal size."""
-        if self._shared and time.monotonic() >= self._resume:
-            try:
-                return await self._shared.take(item, who)
-            except (StorageError, RedisError, OSError, TimeoutError) as error:
-                self._resume = time.monotonic() + REDIS_PAUSE
-                self._failed()
-                log.warning("quotas_counted_locally", error=type(error.__cause__ or error).__name__, seconds=REDIS_PAUSE)
-        return await self._take_locally(item, who)
-
-    async def _take_locally(self, item: RateLimitItem, who: str) -> Standing:
+        shared = await self._shared.take(item, who) if self._shared else None
+        if shared is not None:
+            return shared
         granted = await self._local.hit(item, who)
         resets, remaining = await self._local.get_window_stats(item, who)
         return Standing(granted, remaining, _seconds(resets - time.time()))
