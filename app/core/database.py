@@ -57,7 +57,7 @@ def compile_statement(clause: ClauseElement) -> Statement:
     """Compile a SQLAlchemy Core statement for asyncpg. Costs about a millisecond: callers keep the result per shape."""
     compiled = cast(SQLCompiler, clause.compile(dialect=DIALECT))
     names = tuple(compiled.positiontup or ())
-    return Statement(str(compiled), names, {name: value for name, value in compiled.params.items() if value is not None})
+    return Statement(str(compiled), names, {name: bind.value for name, bind in compiled.binds.items() if not bind.required})
 
 
 class Session(Protocol):
