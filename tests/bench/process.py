@@ -34,16 +34,17 @@ def free_ports(count: int = 1) -> int:
 
 async def finished(command: Sequence[str], environment: Mapping[str, str], folder: Path, timeout: float) -> None:
     """Run a program to its end, its output shown. Raises `BenchError` when it fails or takes longer than `timeout` seconds."""
+    name = " ".join([Path(command[0]).name, *command[1:4]])
     process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment}, cwd=folder, start_new_session=True)
     try:
         async with asyncio.timeout(timeout):
             code = await process.wait()
     except TimeoutError:
-        raise BenchError(f"{' '.join(command[:4])} did not end within {timeout:g} seconds") from None
+        raise BenchError(f"{name} did not end within {timeout:g} seconds") from None
     finally:
         await _end(process)
     if code != 0:
-        raise BenchError(f"{' '.join(command[:4])} ended with {code}")
+        raise BenchError(f"{name} ended with {code}")
 
 
 @asynccontextmanager
