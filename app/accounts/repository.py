@@ -100,7 +100,7 @@ class UserRepository(Repository[User]):
                 func.count().filter(columns.phone_verified).label("verified_phones"),
             ).where(self.visible(self.table, deleted=True)),
         )
-        return dict((await self.rows(statement))[0])  # type: ignore[call-overload, no-any-return]
+        return dict((await self.rows(statement))[0])
 
     async def _find_by_lower(self, column: str, value: str) -> User | None:
         statement = self.statement(

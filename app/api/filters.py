@@ -92,7 +92,7 @@ def id_filter(type_name: str) -> Any:
     return strawberry.field(default=UNSET, metadata={"id_of": type_name})
 
 
-@dataclass_transform()
+@dataclass_transform(kw_only_default=True)
 def filter_input(cls: type[I]) -> type[I]:
     """An input of comparisons, all of which must hold, joined further by `and`, `or` and `not`."""
     own = cls.__name__

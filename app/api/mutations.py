@@ -7,7 +7,7 @@ A root mutation field is nullable, so that its failure does not erase the answer
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import strawberry
 from pydantic import BaseModel, ValidationError
@@ -24,6 +24,7 @@ from app.core import errors
 from app.core.errors import ErrorCode
 
 B = TypeVar("B", bound=BaseModel)
+F = TypeVar("F", bound=Callable[..., Any])
 
 ErrorCodeEnum = strawberry.enum(ErrorCode, description="Why a mutation was refused.")
 
@@ -67,10 +68,13 @@ class Refusals(FieldExtension):
         return self.payload(user_errors=found)
 
 
-def mutation(*, access: Access, rate: Rate | None = None, description: str | None = None) -> Any:
+def mutation(*, access: Access, rate: Rate | None = None, description: str | None = None) -> Callable[[F], F]:
     """Declare a root mutation field, with a rate of its own where it is worth trying often: secrets, mails, exports."""
     throttle = [Throttle(rate)] if rate else []
-    return strawberry.mutation(extensions=[Guard(access), *throttle, Refusals()], description=description, metadata={"access": access})
+    extensions = [Guard(access), *throttle, Refusals()]
+    return cast(
+        Callable[[F], F], strawberry.mutation(extensions=extensions, description=description, metadata={"access": access})
+    )
 
 
 def shown(error: errors.UserError) -> UserError:

@@ -1,7 +1,7 @@
 """The Node interface of Relay's global object identification, for types whose objects are rows."""
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import strawberry
@@ -29,11 +29,11 @@ class Node:
     id: strawberry.ID = strawberry.field(resolver=_global_id, description="The global id: opaque, unique over all kinds of objects.")
 
     @classmethod
-    def is_type_of(cls, row: Any, _info: GraphQLResolveInfo) -> bool:
+    def is_type_of(cls, row: Any, _info: GraphQLResolveInfo[Any]) -> bool:
         return getattr(row, "model", None) is cls.model
 
     @classmethod
-    def resolve_type(cls, row: Any, _info: GraphQLResolveInfo, _type: Any) -> str:
+    def resolve_type(cls, row: Any, _info: GraphQLResolveInfo[Any], _type: Any) -> str:
         return str(row.model.__name__)
 
 
@@ -49,7 +49,7 @@ class NodeQuery:
         metadata={"node": NodeLookup(_locate), "access": public},
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
-        return await _load(info, id, "id")
+        return cast(Node | None, await _load(info, id, "id"))
 
     @strawberry.field(
         extensions=[Guard(public)], description="Objects by their global ids, in the same order; null where the viewer sees none."
@@ -57,7 +57,7 @@ class NodeQuery:
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         if len(ids) > MAX_NODES:
             raise BadInput("ids", f"has {len(ids)} ids, at most {MAX_NODES} are allowed")
-        return await asyncio.gather(*(_load(info, id, f"ids.{n}") for n, id in enumerate(ids)))
+        return list(await asyncio.gather(*(_load(info, id, f"ids.{n}") for n, id in enumerate(ids))))
 
 
 async def _load(info: Info, id: str, argument: str) -> Any:

@@ -11,8 +11,8 @@ from app.api.inputs import IdInput
 from app.api.mutations import given, mutation
 from app.api.permissions import requires
 from app.api.scalars import decode_id
-from app.catalog.models import InventorySet, ProductCreate, ProductUpdate
-from app.catalog.types import InventoryPayload, ProductPayload, ProductStatus
+from app.catalog.models import InventorySet, ProductCreate, ProductStatus, ProductUpdate
+from app.catalog.types import InventoryPayload, ProductPayload
 
 WRITE = requires("products:write")
 
@@ -40,7 +40,7 @@ class UpdateProductInput:
     description: str | None = UNSET
     category: str | None = UNSET
     image_url: str | None = UNSET
-    status: ProductStatus | None = UNSET  # type: ignore[valid-type]
+    status: ProductStatus | None = UNSET
     metadata: JSON | None = UNSET
     store_ids: list[strawberry.ID] | None = UNSET
 

@@ -16,7 +16,7 @@ from app.api.relations import to_many, to_one
 from app.catalog import models
 from app.stores.types import Store
 
-ProductStatus = strawberry.enum(models.ProductStatus, description="Whether a product is for sale: only ACTIVE ones are.")
+strawberry.enum(models.ProductStatus, description="Whether a product is for sale: only ACTIVE ones are.")
 
 
 @strawberry.type(description="The pieces of one product.")
@@ -42,7 +42,7 @@ class Product(Node):
     sku: str | None = strawberry.field(description="Stock keeping unit, unique.")
     image_url: str | None
     category: str | None
-    status: ProductStatus  # type: ignore[valid-type]
+    status: models.ProductStatus
     created_at: datetime
     updated_at: datetime
     inventory: Inventory | None = to_one("inventory", "find_by_product_ids", key="id")
@@ -57,7 +57,7 @@ class ProductFilter:
     category: StringFilter | None
     price: DecimalFilter | None
     currency: StringFilter | None
-    status: Comparison[ProductStatus] | None  # type: ignore[valid-type]
+    status: Comparison[models.ProductStatus] | None
     created_at: DateTimeFilter | None
 
 

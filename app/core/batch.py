@@ -9,10 +9,10 @@ A declaration is data as well: `key`, `sorts`, `limit` and `scoped` tell how the
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, bindparam, column, func, lateral, literal_column, select, true
+from sqlalchemy import BindParameter, ColumnElement, FromClause, Select, Table, bindparam, column, func, lateral, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
@@ -59,7 +59,7 @@ class Batch:
     def matches(self, table: FromClause, key: Any, links: Callable[[str], Table] | None) -> ColumnElement[bool]:
         """The condition that a row of `table` belongs to the parent `key`."""
         if self.link is None or links is None:
-            return table.c[self.key] == key
+            return cast(ColumnElement[bool], table.c[self.key] == key)
         link = links(self.link.table)
         children = select(link.c[self.link.child]).where(link.c[self.link.parent] == key).correlate(key.table)
         return table.c.id.in_(children)
@@ -71,7 +71,7 @@ class Batch:
 
     def statement(self, base: Select[Any], table: FromClause, links: Callable[[str], Table]) -> Select[Any]:
         """One statement for any number of keys; each row carries its parent as `batch_key`."""
-        limit = bindparam("batch_limit", self.limit if self.many else 1)
+        limit: BindParameter[int] = bindparam("batch_limit", self.limit if self.many else 1)
         own = base.order_by(*ordering(table, self.sorts, backward=False)).limit(limit)
         return self.around(own, table, links)
 

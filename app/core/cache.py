@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import structlog
-from aiocache import SimpleMemoryCache
+from aiocache.backends.memory import SimpleMemoryCache
 from aiocache.backends.redis import RedisCache
 from aiocache.base import BaseCache
 from aiocache.serializers import BaseSerializer
@@ -29,19 +29,19 @@ EVERYTHING = "*"
 log = structlog.get_logger(__name__)
 
 
-class OrjsonSerializer(BaseSerializer):  # type: ignore[misc]
+class OrjsonSerializer(BaseSerializer):
     """Rows as JSON: nothing read from a shared cache can run code."""
 
     DEFAULT_ENCODING = None
 
-    def dumps(self, value: Any) -> bytes:
+    def dumps(self, value: Any) -> Any:
         return orjson.dumps(value, default=str)
 
-    def loads(self, value: bytes | None) -> Any:
+    def loads(self, value: Any) -> Any:
         return None if value is None else orjson.loads(value)
 
 
-class BoundedMemoryCache(SimpleMemoryCache):  # type: ignore[misc]
+class BoundedMemoryCache(SimpleMemoryCache):
     """aiocache's memory cache with a limit: the oldest entries go first."""
 
     async def _set(self, key: Any, value: Any, ttl: Any = None, _cas_token: Any = None, _conn: Any = None) -> Any:
@@ -141,7 +141,7 @@ def redis_backend(url: str) -> BaseCache:
     return SharedRedisCache(client, serializer=OrjsonSerializer(), namespace=NAMESPACE, timeout=1)
 
 
-class SharedRedisCache(RedisCache):  # type: ignore[misc]
+class SharedRedisCache(RedisCache):
     """aiocache's Redis cache on a client made from a whole URL, so that TLS, users and sockets work."""
 
     def __init__(self, client: Redis, **options: Any) -> None:

@@ -6,8 +6,8 @@
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 import structlog
 
@@ -39,7 +39,7 @@ class Instrumented:
                 setattr(cls, name, instrumented(member))
 
 
-def instrumented(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[Any, P], Awaitable[T]]:
+def instrumented(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     operation = method.__name__
 
     @functools.wraps(method)
@@ -58,7 +58,7 @@ def instrumented(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callabl
         finally:
             _record(self, operation, result, time.perf_counter() - started)
 
-    return run
+    return cast(Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], run)
 
 
 def _explained(repository: Instrumented, operation: str, error: RepositoryError) -> Exception:

@@ -5,7 +5,7 @@ rows, so ownership cannot be forgotten; a row outside the scope does not exist. 
 """
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 _statements: LRUCache[Any, Statement] = LRUCache(maxsize=5000)
 
 
-def transactional(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[Any, P], Awaitable[T]]:
+def transactional(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """A write method of several statements: joins the open transaction with a savepoint, or runs in one of its own, with retries."""
 
     @functools.wraps(method)
@@ -69,7 +69,7 @@ def transactional(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callab
 
         return await cast(Database, self.session).retry(work)
 
-    return run
+    return cast(Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], run)
 
 
 class Repository(Instrumented, Generic[M]):
@@ -438,7 +438,7 @@ class Repository(Instrumented, Generic[M]):
         """One text whatever the number of rows: the rows travel as one JSON array."""
         listed = ", ".join(names)
         records = text(f"(select {listed} from jsonb_populate_recordset(null::{self.table.name}, cast(:records as jsonb))) as given")  # noqa: S608 - names of columns
-        source = select(*(literal_column(name) for name in names)).select_from(records)
+        source: Any = select(*(literal_column(name) for name in names)).select_from(records)
         return insert(self.table).from_select(list(names), source).returning(*self.table.c)
 
     async def _explain_missing(self, id: UUID, version: int | None) -> None:

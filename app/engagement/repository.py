@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, bindparam, exists, false, func, select, text
+from sqlalchemy import ColumnElement, Select, bindparam, exists, false, func, select, text, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.carts.models import Cart
@@ -18,6 +18,7 @@ from app.engagement.models import Feature, Notification, Webhook
 
 CARTS = Cart.__table__  # type: ignore[attr-defined]
 NOTIFICATIONS_SHOWN = 50
+MOST_FEATURES = 500
 
 
 class FeatureRepository(Repository[Feature]):
@@ -41,19 +42,7 @@ class FeatureRepository(Repository[Feature]):
 
     async def find_by_cart_id(self, cart_id: UUID, version: str | None = None) -> list[Feature]:
         """The features of a cart that have not expired, by name; of one version where it is given."""
-        statement = self.statement(
-            ("find_by_cart_id", version is None),
-            lambda: (
-                self.base()
-                .where(
-                    self.table.c.cart_id == bindparam("cart_id"),
-                    ~self._expired(),
-                    version is None or self.table.c.version == bindparam("version"),
-                )
-                .order_by(self.table.c.name, self.table.c.version)
-                .limit(self.MOST_FEATURES)
-            ),
-        )
+        statement = self.statement(("find_by_cart_id", version is None), lambda: self._of_cart(any_version=version is None))
         return await self.rows(statement, cart_id=cart_id, version=version)
 
     async def get_expired_features(self) -> list[Feature]:
@@ -63,7 +52,10 @@ class FeatureRepository(Repository[Feature]):
     async def clear_cart_features(self, cart_id: UUID) -> int:
         return await self.delete_many({"cart_id": cart_id})
 
-    MOST_FEATURES: ClassVar[int] = 500
+    def _of_cart(self, *, any_version: bool) -> Select[Any]:
+        of_version = true() if any_version else self.table.c.version == bindparam("version")
+        wanted = self.base().where(self.table.c.cart_id == bindparam("cart_id"), of_version, ~self._expired())
+        return wanted.order_by(self.table.c.name, self.table.c.version).limit(MOST_FEATURES)
 
     def _expired(self) -> ColumnElement[bool]:
         lifetime = func.make_interval(0, 0, 0, 0, 0, 0, func.coalesce(self.table.c.ttl, 0))

@@ -8,8 +8,8 @@ from app.api.context import Info
 from app.api.mutations import given, mutation, validated
 from app.api.permissions import requires
 from app.api.scalars import decode_id
-from app.stores.models import StoreCreate, StoreSettingsUpdate, StoreUpdate
-from app.stores.types import StorePayload, StoreSettingsPayload, StoreStatus
+from app.stores.models import StoreCreate, StoreSettingsUpdate, StoreStatus, StoreUpdate
+from app.stores.types import StorePayload, StoreSettingsPayload
 
 WRITE = requires("stores:write")
 
@@ -36,7 +36,7 @@ class UpdateStoreInput:
     name: str | None = UNSET
     domain: str | None = UNSET
     url: str | None = UNSET
-    status: StoreStatus | None = UNSET  # type: ignore[valid-type]
+    status: StoreStatus | None = UNSET
 
 
 @strawberry.input(description="Merged into the present settings.")

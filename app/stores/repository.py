@@ -28,7 +28,7 @@ class StoreRepository(Repository[Store]):
     """Stores of rows that the viewer may see, such as where an order was placed."""
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        active = table.c.status == StoreStatus.ACTIVE.value
+        active: ColumnElement[bool] = table.c.status == StoreStatus.ACTIVE.value
         if viewer is ViewerKind.ANONYMOUS:
             return active
         return or_(active, table.c.id == bindparam("viewer_store_id"), table.c.owner_id == bindparam("viewer_id"))

@@ -1,6 +1,7 @@
 """Stores as GraphQL shows them."""
 
 from datetime import datetime
+from enum import StrEnum
 
 import strawberry
 from strawberry.scalars import JSON
@@ -12,7 +13,7 @@ from app.api.node import Node
 from app.api.relations import to_one
 from app.stores import models
 
-StoreStatus = strawberry.enum(models.StoreStatus, description="Whether a store sells.")
+strawberry.enum(models.StoreStatus, description="Whether a store sells.")
 
 
 @strawberry.type(description="How a store counts money, tells time and speaks.")
@@ -34,7 +35,7 @@ class Store(Node):
     name: str
     domain: str
     url: str | None
-    status: StoreStatus  # type: ignore[valid-type]
+    status: models.StoreStatus
     created_at: datetime
     updated_at: datetime
     settings: StoreSettings | None = to_one("store_settings", "find_by_store_ids", key="id")
@@ -45,12 +46,12 @@ class StoreFilter:
     id: IdFilter | None = id_filter("Store")
     name: StringFilter | None
     domain: StringFilter | None
-    status: Comparison[StoreStatus] | None  # type: ignore[valid-type]
+    status: Comparison[models.StoreStatus] | None
     created_at: DateTimeFilter | None
 
 
 @strawberry.enum(description="What stores can be sorted by.")
-class StoreOrderField(models.StrEnum):
+class StoreOrderField(StrEnum):
     CREATED_AT = "created_at"
     NAME = "name"
     DOMAIN = "domain"
