@@ -16,6 +16,7 @@ from app.accounts.authentication import Authenticator
 from app.accounts.passwords import PasswordHasher
 from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import RequestInfo
+from app.api.declared import declarations
 from app.api.documents import Documents
 from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
 from app.api.graphiql import GraphiQLPage
@@ -27,12 +28,13 @@ from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.core.factory import RepositoryFactory
 from app.core.logging import configure
 from app.core.metrics import Metrics
+from app.execution.runtime import CompiledExecution
 from app.core.quotas import Quotas
 from app.orders.provider import PaymentProvider, TestPaymentProvider
 from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
-from app.settings import Settings, read_settings
+from app.settings import ExecutionMode, Settings, read_settings
 
 log = structlog.get_logger(__name__)
 
@@ -52,9 +54,12 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._schema = create_schema()._schema  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
+        schema = create_schema()
+        self._schema = schema._schema  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
         self._graphiql = GraphiQLPage() if settings.graphiql else None
         self._metrics = Metrics()
+        compiles = settings.execution is ExecutionMode.COMPILED
+        self._compiled = CompiledExecution(self._schema, declarations(schema), self._metrics) if compiles else None
         self._manifest = read_manifest(settings)
         self._endpoint: GraphQLEndpoint | None = None
         self._health = Health({}, self._metrics)
@@ -145,7 +150,7 @@ class Gateway:
             show_cost=not settings.is_production,
         )
         edge = self._edge(resources, services)
-        return GraphQLEndpoint(self._schema, documents, edge, authenticate, services, self._metrics, options)
+        return GraphQLEndpoint(self._schema, documents, edge, authenticate, services, self._metrics, options, self._compiled)
 
     async def _graphql(self, request: Request) -> Response:
         if self._graphiql and wants_page(request):

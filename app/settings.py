@@ -52,6 +52,13 @@ class TrustedDocumentsMode(StrEnum):
     ONLY = "only"
 
 
+class ExecutionMode(StrEnum):
+    """How queries are executed."""
+
+    COMPILED = "compiled"
+    STANDARD = "standard"
+
+
 class SettingsError(Exception):
     """A setting has a wrong value. The text names each variable and what it may be; the values of secrets are never in it."""
 
@@ -216,6 +223,10 @@ class Settings(BaseSettings):
     argon2_parallelism: int = Field(default=4, ge=1, le=64, description="Lanes of one password hash.")
     hash_threads: int = Field(default=2, ge=1, le=64, description="Password hashes computed at the same time, each in its thread.")
 
+    execution: Annotated[ExecutionMode, BeforeValidator(_lower_case)] = Field(
+        default=ExecutionMode.COMPILED,
+        description="`compiled` answers a query by one statement per root field where it can; `standard` always calls resolvers.",
+    )
     max_depth: int = Field(default=12, ge=1, le=100, description="Deepest nesting of a GraphQL operation.")
     max_cost: int = Field(default=20_000, ge=1, le=10_000_000, description="Highest cost of a GraphQL operation; list sizes multiply.")
     max_aliases: int = Field(default=30, ge=0, le=10_000, description="Most aliases in a GraphQL operation.")

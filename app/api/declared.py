@@ -11,6 +11,7 @@ from strawberry.types.field import StrawberryField
 
 from app.api.connection import page_request
 from app.api.node import Node
+from app.api.permissions import Guard
 from app.execution.declarations import (
     Column,
     Computed,
@@ -66,6 +67,9 @@ def _fields(schema: strawberry.Schema, kind: GraphQLObjectType, model: Any) -> d
 
 
 def _declared(schema: strawberry.Schema, field: StrawberryField, model: Any) -> Declared | None:
+    """What a field declares; None where an extension does more to it than to guard it."""
+    if not all(isinstance(extension, Guard) for extension in field.extensions):
+        return None
     access = field.metadata.get("access")
     for name, source_of in SOURCES.items():
         if name in field.metadata:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 import structlog
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationDefinitionNode, OperationType, execute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +24,7 @@ from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
+from app.execution.runtime import CompiledExecution
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +66,11 @@ class GraphQLEndpoint:
         services: Any,
         metrics: Metrics,
         options: EndpointOptions,
+        compiled: CompiledExecution | None = None,
     ) -> None:
+        """Queries that `compiled` cannot answer exactly, and all of them where there is none, are executed by resolvers."""
         self._schema = schema
+        self._compiled = compiled
         self._documents = documents
         self._edge = edge
         self._authenticate = authenticate
@@ -104,7 +108,8 @@ class GraphQLEndpoint:
         except RateLimited as limited:
             result = Outcome.limited(limited)
         self._metrics.operations.labels(result.kind, "error" if "errors" in result.body else "success").inc()
-        return _response(result.body, media_type, result.status(media_type), result.headers)
+        body = result.body if result.composed is None else result.composed
+        return _response(body, media_type, result.status(media_type), result.headers)
 
     async def _run(self, request: Request, parameters: GraphQLRequest, info: RequestInfo) -> "Outcome":
         try:
@@ -125,8 +130,11 @@ class GraphQLEndpoint:
         await self._edge.trusted.keep(parameters)
         repositories = await self._viewed(info)
         context = Context(repositories=repositories, request=info, services=self._services)
-        result = await self._execute(document, parameters, context)
-        return self._priced(Outcome.executed(result, info, operation.operation.value), document, parameters)
+        outcome = await self._composed(document, operation, parameters, context)
+        if outcome is None:
+            result = await self._execute(document, parameters, context)
+            outcome = Outcome.executed(result, info, operation.operation.value)
+        return self._priced(outcome, document, parameters)
 
     async def _viewed(self, info: RequestInfo) -> RepositoryFactory:
         """The caller's repositories. A browser whose session has ended goes on as nobody, or it could not even sign in again."""
@@ -139,9 +147,23 @@ class GraphQLEndpoint:
         return await self._authenticate(replace(info, token=None, by_cookie=False))
 
     def _priced(self, outcome: "Outcome", document: Document, parameters: GraphQLRequest) -> "Outcome":
-        if self._options.show_cost:
-            outcome.body["extensions"] = {"cost": self._documents.cost(document, parameters.operation_name, parameters.variables)}
+        """The outcome, telling what its operation cost where callers are to know."""
+        if not self._options.show_cost:
+            return outcome
+        cost = self._documents.cost(document, parameters.operation_name, parameters.variables)
+        if outcome.composed is not None:
+            return replace(outcome, composed=b'%b,"extensions":{"cost":%b}}' % (outcome.composed[:-1], orjson.dumps(cost)))
+        outcome.body["extensions"] = {"cost": cost}
         return outcome
+
+    async def _composed(
+        self, document: Document, operation: OperationDefinitionNode, parameters: GraphQLRequest, context: Context
+    ) -> "Outcome | None":
+        """The answer to a query as PostgreSQL composed it; None where resolvers must give it."""
+        if self._compiled is None or operation.operation is not OperationType.QUERY:
+            return None
+        answer = await self._compiled.execute(document.text, document.node, operation, parameters.variables, context)
+        return None if answer is None else Outcome({}, 200, "query", composed=answer)
 
     async def _execute(self, document: Document, parameters: GraphQLRequest, context: Context) -> ExecutionResult:
         result = execute(
@@ -157,13 +179,17 @@ class GraphQLEndpoint:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is answered: the response's body, and the status that it has as application/graphql-response+json."""
+    """What is answered: the response's body, and the status that it has as application/graphql-response+json.
+
+    `composed` is a body that is JSON already; it has no errors.
+    """
 
     body: dict[str, Any]
     response_status: int
     kind: str = "none"
     always_status: bool = False
     retry_after: int | None = None
+    composed: bytes | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -201,8 +227,8 @@ class Outcome:
         return cls(body, 200, kind)
 
 
-def _response(body: dict[str, Any], media_type: str, status: int, headers: Mapping[str, str]) -> Response:
-    encoded = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+def _response(body: dict[str, Any] | bytes, media_type: str, status: int, headers: Mapping[str, str]) -> Response:
+    encoded = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
     return Response(
         encoded, status, {**headers, "Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store", "Vary": "Accept"}
     )

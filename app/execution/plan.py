@@ -7,6 +7,7 @@ declare where its value comes from (`declarations`), and the viewer must be allo
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from graphql import (
@@ -183,9 +184,16 @@ class Ask:
     by: str | None = None
     varies: bool = False
     """Whether a variable is among them."""
+    personal: bool = False
+    """Whether they mean something else to each viewer."""
+
+    @cached_property
+    def _literal(self) -> dict[str, Any]:
+        return get_argument_values(self.definition, self.node, VariableValues({}, {}))
 
     def arguments(self, variables: VariableValues) -> dict[str, Any]:
-        return get_argument_values(self.definition, self.node, variables)
+        """The coerced arguments; raises `GraphQLError`."""
+        return get_argument_values(self.definition, self.node, variables) if self.varies else self._literal
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +203,11 @@ class Root:
     key: str
     body: Paged | Level
     asks: tuple[Ask, ...]
+
+    @cached_property
+    def is_steady(self) -> bool:
+        """Whether its arguments are the same in every request."""
+        return isinstance(self.body, Paged) and not any(ask.varies or ask.personal for ask in self.asks)
 
     @property
     def fills(self) -> bool:
@@ -398,7 +411,16 @@ def _info_part(kind: GraphQLObjectType, key: str, found: list[FieldDetails]) -> 
 def _ask(declared: Declared, definition: GraphQLField, found: list[FieldDetails], repository: str = "", by: str | None = None) -> Ask:
     assert declared.read is not None
     node = found[0].node
-    return Ask(definition, node, declared.read, repository, by, any(uses_variables(argument.value) for argument in node.arguments or ()))
+    listing = declared.source.listing if isinstance(declared.source, Relation) else declared.source
+    return Ask(
+        definition,
+        node,
+        declared.read,
+        repository,
+        by,
+        varies=any(uses_variables(argument.value) for argument in node.arguments or ()),
+        personal=isinstance(listing, Listing) and listing.own is not None,
+    )
 
 
 def uses_variables(value: ValueNode) -> bool:

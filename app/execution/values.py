@@ -4,7 +4,7 @@ Where PostgreSQL's own output could differ, the expression looks for it and puts
 an answer must throw the answer away and let resolvers produce it, with the exact errors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -62,16 +62,20 @@ def global_id(type_name: str, id: Expression) -> Expression:
 
 
 def money(amount: Expression, currency: Expression) -> Expression:
-    """The amount with exactly its currency's digits; an anomaly for one that has more of them, and for a currency that is none."""
-    digits = case(*((currency == func.any(_codes(count)), literal_column(str(count))) for count in (2, 0, 3, 4)), else_=null())
+    """The amount, never null, with exactly its currency's digits; an anomaly where it has more of them, or the currency is none."""
+    digits = case(*((currency == func.any(_codes(codes)), literal_column(str(count))) for count, codes in _DIGITS), else_=null())
     rounded = func.round(amount, digits)
-    shown = case((rounded == amount, cast(rounded, String)), else_=ANOMALOUS_TEXT)
-    return case((amount.is_(None), null()), else_=shown)
+    return case((rounded == amount, cast(rounded, String)), else_=ANOMALOUS_TEXT)
 
 
-def _codes(digits: int) -> Expression:
-    codes = ",".join(sorted(code for code, exponent in EXPONENTS.items() if exponent == digits))
-    return literal_column(f"'{{{codes}}}'::text[]")
+def _codes(codes: Iterable[str]) -> Expression:
+    return literal_column(f"'{{{','.join(sorted(codes))}}}'::text[]")
+
+
+COMMON = ("EUR", "GBP", "USD")
+"""Looked for first: PostgreSQL hashes the long lists anew in each statement that reaches them."""
+
+_DIGITS = ((2, COMMON), *((digits, [code for code, found in EXPONENTS.items() if found == digits]) for digits in (0, 3, 4, 2)))
 
 
 def column_value(column: Column[Any], value: Expression, shown_as: GraphQLOutputType) -> Expression:
