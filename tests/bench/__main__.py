@@ -28,7 +28,7 @@ async def bench(options: Options) -> None:
 
 async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours: Gateway) -> None:
     """Check that all servers answer alike, load them in turn and print the table."""
-    expected = 3 * len(options.in_order) * (options.rounds * options.seconds + 1)
+    expected = 3 * len(options.in_order) * (options.rounds * options.seconds + options.warmup)
     say(f"measuring {', '.join(options.in_order)}: about {expected} seconds")
     await finished(command(options, {**urls, "gateway": ours.url}, ours.token), {}, folder, expected * 2 + 120)
     if options.json:
@@ -38,7 +38,7 @@ async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours:
 def command(options: Options, urls: Mapping[str, str], token: str) -> list[str]:
     """The call of the comparison's own program."""
     servers = [f"{name}={urls[name]}" + (f",{OWN_QUERIES[name]}" if name in OWN_QUERIES else "") for name in options.in_order]
-    sizes = {"--seconds": options.seconds, "--rounds": options.rounds, "--connections": options.connections}
+    sizes = {"--seconds": options.seconds, "--rounds": options.rounds, "--connections": options.connections, "--warmup": options.warmup}
     return [
         sys.executable,
         "run.py",

@@ -20,7 +20,7 @@ may be given in the environment.
 
 @dataclass(frozen=True)
 class Options:
-    """`seconds` is the length of one run of wrk; `peers` a copy of `bench` in which the other servers are installed already."""
+    """`seconds` is the length of one run of wrk, `warmup` that of one before, which does not count; `peers` a copy of `bench` in which the other servers are installed already."""
 
     bench: Path
     peers: Path | None
@@ -28,6 +28,7 @@ class Options:
     seconds: int
     rounds: int
     connections: int
+    warmup: int
     json: Path | None
     database_url: str | None
 
@@ -61,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=_positive, default=5, help="length of one run of load (default: %(default)s)")
     parser.add_argument("--rounds", type=_positive, default=3, help="runs of each server and query (default: %(default)s)")
     parser.add_argument("--connections", type=_positive, default=16, help="connections that carry the load (default: %(default)s)")
+    parser.add_argument(
+        "--warmup", type=_positive, default=2, help="seconds of load before each query that do not count (default: %(default)s)"
+    )
     parser.add_argument("--json", type=_file, metavar="PATH", help="write everything measured here too")
     return parser
 

@@ -38,7 +38,7 @@ def test_without_options_everybody_is_compared(monkeypatch: pytest.MonkeyPatch) 
 
     assert given.servers == OTHERS
     assert given.in_order[:2] == ("mercurius-dataloader", "gateway")
-    assert (given.seconds, given.rounds, given.connections) == (5, 3, 16)
+    assert (given.seconds, given.rounds, given.connections, given.warmup) == (5, 3, 16, 2)
     assert given.database_url is None
 
 
@@ -118,6 +118,7 @@ def test_the_first_of_the_others_is_the_reference(monkeypatch: pytest.MonkeyPatc
     ]
     assert called[called.index("--token") + 1] == "gateway=secret"
     assert called[called.index("--rounds") + 1] == "2"
+    assert called[called.index("--warmup") + 1] == "2"
     assert called[-2:] == ["--json", str(tmp_path / "out.json")]
 
 
