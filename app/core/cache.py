@@ -147,3 +147,10 @@ class SharedRedisCache(RedisCache):
     def __init__(self, client: Redis, **options: Any) -> None:
         super().__init__(**options)
         self.client = client
+
+    async def _set(self, key: Any, value: Any, ttl: Any = None, _cas_token: Any = None, _conn: Any = None) -> Any:
+        """aiocache's own calls commands that redis-py no longer wants, here and in `_close`."""
+        return await self.client.set(key, value, px=None if ttl is None else max(1, int(ttl * 1000)))
+
+    async def _close(self, *_: Any, _conn: Any = None, **__: Any) -> None:
+        await self.client.aclose()
