@@ -20,7 +20,10 @@ may be given in the environment.
 
 @dataclass(frozen=True)
 class Options:
-    """`seconds` is the length of one run of wrk, `warmup` that of one before, which does not count; `peers` a copy of `bench` in which the other servers are installed already."""
+    """`seconds` is the length of one run of wrk, `warmup` that of a run before, which does not count.
+
+    `peers` is a copy of `bench` in which the other servers are installed already.
+    """
 
     bench: Path
     peers: Path | None
