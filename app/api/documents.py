@@ -15,6 +15,7 @@ from graphql import (
     ObjectFieldNode,
     OperationDefinitionNode,
     StringValueNode,
+    ValuesOfCorrectTypeRule,
     Visitor,
     parse,
     specified_rules,
@@ -26,6 +27,7 @@ from graphql.validation.validate import ValidationAbortedError
 
 from app.api.errors import BAD_USER_INPUT, PARSE_FAILED, TOO_COMPLEX, VALIDATION_FAILED
 from app.api.limits import Limits, Scale, Weight, excess
+from app.api.literals import NamedValuesRule
 
 CACHE_BYTES = 32 * 1024 * 1024
 NODE_BYTES = 40
@@ -40,6 +42,9 @@ MAX_MESSAGE = 500
 
 # Comparing fields of one name with each other is quadratic. The library's own budget (500,000) lets a document of 10 kB take a second.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
+
+
+RULES = tuple(NamedValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Documents:
         self._limits = limits
         self._max_tokens = max_tokens
         self._introspection = introspection
-        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
         self._cache: LRUCache[str, Document] = LRUCache(CACHE_BYTES, getsizeof=lambda document: document.size)
 
     def read(self, text: str) -> Document:

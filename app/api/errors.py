@@ -62,8 +62,8 @@ def formatted(error: GraphQLError, request_id: str) -> dict[str, Any]:
 def _explained(error: GraphQLError) -> tuple[str, str, dict[str, Any]] | None:
     cause = error.original_error
     if cause is None or isinstance(cause, GraphQLError):
-        extensions = error.extensions or {}
-        return extensions.get("code", BAD_USER_INPUT), error.message, {}
+        extensions = dict(error.extensions or {})
+        return extensions.pop("code", BAD_USER_INPUT), error.message, extensions
     if isinstance(cause, BadInput):
         argument = ".".join(camel_case(part) for part in cause.argument.split("."))
         return BAD_USER_INPUT, f"{argument}: {str(cause).partition(': ')[2]}", {"argument": argument}

@@ -41,8 +41,8 @@ from app.core.paging import DEFAULT_SIZE
 LIST_SIZE = 5
 """Items that a list without a size is taken to have: order lines, payments, stores of a product."""
 
-LARGEST_SIZE = 10**9
-"""Sizes beyond this are the same to us; execution refuses them anyway."""
+LARGEST_INT = 2**31 - 1
+"""A larger number is no Int: validation and execution refuse it where it stands, so that nothing is fetched for it."""
 
 MAX_NESTING = 100
 """Levels of selections, fragments counted, beyond which a document is not measured."""
@@ -175,7 +175,7 @@ class Scale:
         return max((size for size in given if size is not None), default=DEFAULT_SIZE)
 
     def _number(self, value: Any) -> int | None:
-        """The size that a value stands for, never below 0; GraphQL takes 5.0 in a variable for the Int 5."""
+        """The size that a value stands for; GraphQL takes 5.0 in a variable for the Int 5."""
         if isinstance(value, IntValueNode):
             return _literal(value)
         if not isinstance(value, VariableNode):
@@ -183,12 +183,16 @@ class Scale:
         self.sized_by_variables = True
         name = value.name.value
         found = self._variables.get(name, self._defaults.get(name))
-        return min(max(int(found), 0), LARGEST_SIZE) if isinstance(found, (int, float)) else None
+        return _size(found) if isinstance(found, (int, float)) else None
 
 
 def _literal(node: IntValueNode) -> int:
-    """Python reads no number of more than 4,300 digits; nobody needs its value."""
-    return 0 if node.value.startswith("-") else int(node.value) if len(node.value) < 10 else LARGEST_SIZE
+    """Python reads no number of more than 4,300 digits."""
+    return _size(int(node.value)) if len(node.value) <= len(str(LARGEST_INT)) else 0
+
+
+def _size(number: float) -> int:
+    return int(number) if 0 <= number <= LARGEST_INT else 0
 
 
 def _is_list(field: GraphQLField) -> bool:

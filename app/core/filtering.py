@@ -15,6 +15,8 @@ from app.core.errors import BadInput
 MAX_DEPTH = 5
 MAX_TERMS = 50
 MAX_VALUES = 100
+MAX_PATTERN = 250
+"""Characters of a text that is looked for: PostgreSQL folds the case of the whole pattern for every row."""
 
 Shape = tuple[Any, ...]
 """A nested tuple: ("and" | "or" | "not", *shapes) or (operator, column, parameter)."""
@@ -40,6 +42,8 @@ OPERATORS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "is_null": lambda column, _: column.is_(None),
     "is_not_null": lambda column, _: column.is_not(None),
 }
+
+PATTERNS = ("contains", "starts_with")
 
 ALWAYS: Shape = ("and",)
 
@@ -82,6 +86,8 @@ class FilterReader:
             return ("is_null", column, "")
         if operator == "in" and len(operand) > MAX_VALUES:
             raise BadInput(place, f"has {len(operand)} values, at most {MAX_VALUES} are allowed")
+        if operator in PATTERNS and len(operand) > MAX_PATTERN:
+            raise BadInput(place, f"has {len(operand)} characters, at most {MAX_PATTERN} can be looked for")
         name = f"f{self._terms}"
         self.values[name] = _pattern(operator, operand)
         return (operator, column, name)
@@ -96,7 +102,7 @@ def _comparison(value: Any) -> Mapping[str, Any]:
 
 
 def _pattern(operator: str, operand: Any) -> Any:
-    if operator not in ("contains", "starts_with"):
+    if operator not in PATTERNS:
         return operand
     escaped = str(operand).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%" if operator == "contains" else f"{escaped}%"

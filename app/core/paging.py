@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -130,12 +130,12 @@ def parse_key(text: str, kind: type[Any], argument: str) -> Any:
     """A sort key back from its text."""
     try:
         return _PARSERS.get(kind, str)(text)
-    except (ValueError, InvalidOperation, KeyError) as error:
+    except (ValueError, OverflowError, InvalidOperation, KeyError) as error:
         raise BadInput(argument, "holds a key that does not fit this list") from error
 
 
 def _instant(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").astimezone(UTC)
 
 
 def _decimal(text: str) -> Decimal:
