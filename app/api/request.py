@@ -120,7 +120,8 @@ def _check_content_type(request: Request) -> None:
 
 
 async def _bounded_body(request: Request, max_bytes: int) -> bytes:
-    too_large = RequestRefused(413, f"The body is larger than {max_bytes} bytes.", {"Connection": "close"})
+    # The connection stays open, and the server drops what still comes: closing it would lose the answer to a client that is writing.
+    too_large = RequestRefused(413, f"The body is larger than {max_bytes} bytes.")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise too_large
