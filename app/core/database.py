@@ -21,6 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.core.errors import Conflict, ConstraintViolation, InvalidValue, RepositoryError, Unavailable
+from app.core.lending import Lender
 
 RETRIES = 5
 MAINTENANCE_SECONDS = 600.0
@@ -187,7 +188,7 @@ class Database:
     def __init__(self, dsn: str, options: DatabaseOptions | None = None) -> None:
         self._dsn = dsn
         self._options = options or DatabaseOptions()
-        self._pool: asyncpg.Pool[Any] | None = None
+        self._lender: Lender | None = None
 
     @property
     def current_transaction(self) -> None:
@@ -199,7 +200,7 @@ class Database:
 
     async def open(self) -> None:
         options = self._options
-        self._pool = await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             self._dsn,
             min_size=0,
             max_size=options.pool_max,
@@ -220,6 +221,7 @@ class Database:
                 "jit": "off",
             },
         )
+        self._lender = Lender(pool, options.pool_max, options.connect_timeout)
 
     async def warm(self) -> None:
         """Open the pool's least number of connections; raises `Unavailable` when the database is away."""
@@ -227,14 +229,14 @@ class Database:
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close every connection, waiting at most `timeout` seconds for those at work."""
-        if self._pool is None:
+        if self._lender is None:
             return
         try:
-            await asyncio.wait_for(self._pool.close(), timeout)
+            await asyncio.wait_for(self._lender.close(), timeout)
         except TimeoutError:
-            self._pool.terminate()
+            self._lender.terminate()
         finally:
-            self._pool = None
+            self._lender = None
 
     async def ping(self, hold: float = 0) -> None:
         """Ask the database for a sign of life; raises `Unavailable`."""
@@ -246,29 +248,41 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        if self._pool is None:
-            raise Unavailable("the database is not open")
-        with translated_errors():
-            connection = await self._pool.acquire(timeout=self._options.connect_timeout)
+        lender, connection = await self._take()
         try:
             yield connection
         finally:
-            await self._pool.release(connection)
+            await lender.replace(connection)
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> list[Any]:
-        async with self.connection() as connection:
-            with translated_errors():
-                return await connection.fetch(statement.text, *statement.arguments(values), record_class=record_class)
+        return await self._run("fetch", statement, values, record_class=record_class)  # type: ignore[no-any-return]
 
     async def fetch_row(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> Any | None:
-        async with self.connection() as connection:
-            with translated_errors():
-                return await connection.fetchrow(statement.text, *statement.arguments(values), record_class=record_class)
+        return await self._run("fetchrow", statement, values, record_class=record_class)
 
     async def fetch_value(self, statement: Statement, values: Mapping[str, Any]) -> Any:
-        async with self.connection() as connection:
+        return await self._run("fetchval", statement, values)
+
+    async def _run(self, method: str, statement: Statement, values: Mapping[str, Any], **options: Any) -> Any:
+        lender, connection = await self._take()
+        try:
+            found = await getattr(connection, method)(statement.text, *statement.arguments(values), **options)
+        except BaseException:
+            await lender.replace(connection)
             with translated_errors():
-                return await connection.fetchval(statement.text, *statement.arguments(values))
+                raise
+        lender.give(connection)
+        return found
+
+    async def _take(self) -> tuple[Lender, PoolConnectionProxy]:
+        lender = self._lender
+        if lender is None:
+            raise Unavailable("the database is not open")
+        try:
+            return lender, await lender.take()
+        except Exception:
+            with translated_errors():
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

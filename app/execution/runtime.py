@@ -74,6 +74,9 @@ class Answer:
     filled: bool
 
 
+NOTHING = Answer(b"null", filled=False)
+
+
 class CompiledExecution:
     """Answers queries by one statement per root field. One instance serves a schema; it keeps plans and statements, bounded."""
 
@@ -84,6 +87,7 @@ class CompiledExecution:
         self._outlines: LRUCache[Any, Outline | Refused] = LRUCache(MOST_PLANS)
         self._plans: LRUCache[Any, Plan | Refused] = LRUCache(MOST_PLANS)
         self._statements: LRUCache[Any, Prepared] = LRUCache(MOST_STATEMENTS)
+        self._steady: LRUCache[Root, tuple[Prepared, dict[str, Any]]] = LRUCache(MOST_STATEMENTS)
 
     async def execute(
         self, text: str, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any], context: Any
@@ -159,11 +163,11 @@ class CompiledExecution:
     async def _root(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> Answer:
         run = self.bind(root, variables, context)
         if run is None:
-            return Answer(b"null", filled=False)
+            return NOTHING
         prepared, values = run
         found: bytes | None = await context.repositories.session.fetch_value(prepared.statement, values)
         if found is None:
-            return Answer(b"null", filled=False)
+            return NOTHING
         if ANOMALY in found:
             raise Refused("anomaly")
         if prepared.fill is None:
@@ -174,6 +178,11 @@ class CompiledExecution:
 
     def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
         """The statement of a root field and its values; None where its arguments say that there is no row."""
+        if isinstance(root, Root) and root.is_steady:
+            steady = self._steady.get(root)
+            if steady is None:
+                steady = self._steady[root] = self._bound(root, None, variables, context)
+            return steady[0], context.viewer.scope_values | steady[1]
         where: Mapping[str, Any] | None = None
         if isinstance(root, NodeRoot):
             type_name, key = self._read(root.ask, variables, context)
@@ -182,10 +191,12 @@ class CompiledExecution:
             where = self._read(root.asks[0], variables, context)
             if where is None:
                 return None
+        prepared, values = self._bound(root, where, variables, context)
+        return prepared, context.viewer.scope_values | values
+
+    def _bound(self, root: Root, where: Any, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
         queries = self._queries(root, where, variables, context)
-        values = dict(context.viewer.scope_values)
-        for n, (_, bound) in enumerate(queries):
-            values |= {prefix(n) + name: value for name, value in bound.items()}
+        values = {prefix(n) + name: value for n, (_, bound) in enumerate(queries) for name, value in bound.items()}
         return self._prepared(root, [query for query, _ in queries], context.repositories), values
 
     def _queries(self, root: Root, where: Any, variables: VariableValues, context: Any) -> list[tuple[Any, dict[str, Any]]]:

@@ -1,0 +1,122 @@
+"""Lends the connections of a pool, and keeps those that come back in order at hand.
+
+asyncpg's pool spends about 0.1 ms of CPU on a loan: a task for the timeout, another one for the return, checks in between. A loan from here
+costs a hundredth of it, which matters where the statement itself takes 0.1 ms. Whatever did not come back in order goes through the pool,
+which cleans up or replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from asyncpg import InterfaceError, Pool
+from asyncpg.pool import PoolConnectionProxy
+
+
+class Lender:
+    """Lends at most `most` connections at a time, the one last used first; who finds none waits its turn, at most `timeout` seconds."""
+
+    def __init__(self, pool: Pool[Any], most: int, timeout: float) -> None:
+        self._pool = pool
+        self._most = most
+        self._timeout = timeout
+        self._taken = 0
+        self._idle: list[PoolConnectionProxy[Any]] = []
+        self._waiting: deque[asyncio.Future[PoolConnectionProxy[Any] | None]] = deque()
+
+    async def take(self) -> PoolConnectionProxy[Any]:
+        """A connection; raises TimeoutError when none comes free in time, and what the pool raises when it cannot connect."""
+        while True:
+            if self._idle:
+                connection = self._idle.pop()
+                if _is_good(connection):
+                    return connection
+                await self.replace(connection)
+            elif self._taken < self._most:
+                return await self._from_pool()
+            elif (found := await self._turn()) is not None:
+                return found
+
+    def give(self, connection: PoolConnectionProxy[Any]) -> None:
+        """Take back a connection that is as it was lent: its statement is done, no transaction is open."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    async def replace(self, connection: PoolConnectionProxy[Any]) -> None:
+        """Take back a connection whose state is not known: the pool cleans up or closes it, and the next in line opens another."""
+        try:
+            await self._pool.release(connection)
+        finally:
+            self._freed()
+
+    async def close(self) -> None:
+        """Close every connection, those at work when they are done."""
+        while self._idle:
+            await self._pool.release(self._idle.pop())
+        await self._pool.close()
+
+    def terminate(self) -> None:
+        """Close every connection at once."""
+        self._pool.terminate()
+
+    async def _from_pool(self) -> PoolConnectionProxy[Any]:
+        self._taken += 1
+        try:
+            return await self._pool.acquire(timeout=self._timeout)
+        except BaseException:
+            self._freed()
+            raise
+
+    async def _turn(self) -> PoolConnectionProxy[Any] | None:
+        """The connection that somebody gives back, or None when there is room for a new one."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[PoolConnectionProxy[Any] | None] = loop.create_future()
+        self._waiting.append(waiter)
+        alarm = loop.call_later(self._timeout, _expire, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._pass_on(waiter)
+            raise
+        finally:
+            alarm.cancel()
+
+    def _pass_on(self, waiter: asyncio.Future[PoolConnectionProxy[Any] | None]) -> None:
+        """What a cancelled waiter was given already is for the next one."""
+        if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
+            return
+        connection = waiter.result()
+        if connection is None:
+            self._wake()
+        else:
+            self.give(connection)
+
+    def _freed(self) -> None:
+        self._taken -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+def _is_good(connection: PoolConnectionProxy[Any]) -> bool:
+    """Whether nothing ended the connection while nobody used it; the pool takes one that the server closed out of its proxy."""
+    try:
+        return not connection.is_closed()
+    except InterfaceError:
+        return False
+
+
+def _expire(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError("no connection came free in time"))
