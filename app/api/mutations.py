@@ -54,7 +54,10 @@ class Refusals(FieldExtension):
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         try:
-            return await next_(source, info, **kwargs)
+            answer = await next_(source, info, **kwargs)
+            # What earlier mutations of the same document have loaded may have changed.
+            info.context.loaders.clear()
+            return answer
         except errors.UserError as error:
             return self._refused([shown(error)])
         except ValidationError as error:

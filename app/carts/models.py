@@ -1,9 +1,11 @@
 """Carts: what a shopper means to buy, and the attempts to win back the carts that were left."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
@@ -16,6 +18,9 @@ from app.core.model import SoftDeletable, Timestamped
 
 MAX_LINE_QUANTITY = 1000
 """The most pieces of one product in one cart or order."""
+
+MAX_LINES = 200
+"""The most different products in one cart."""
 
 MAX_RECOVERY_ATTEMPTS = 3
 
@@ -30,6 +35,21 @@ class CartStatus(StrEnum):
     ABANDONED = "ABANDONED"
     CONVERTED = "CONVERTED"
     EXPIRED = "EXPIRED"
+
+    @property
+    def sources(self) -> frozenset["CartStatus"]:
+        """The statuses that may become this one; CONVERTED and EXPIRED are final."""
+        return _SOURCES[self]
+
+
+_SOURCES: Final[Mapping[CartStatus, frozenset[CartStatus]]] = MappingProxyType(
+    {
+        CartStatus.ACTIVE: frozenset({CartStatus.ABANDONED}),
+        CartStatus.ABANDONED: frozenset({CartStatus.ACTIVE}),
+        CartStatus.CONVERTED: frozenset({CartStatus.ACTIVE, CartStatus.ABANDONED}),
+        CartStatus.EXPIRED: frozenset({CartStatus.ACTIVE, CartStatus.ABANDONED}),
+    }
+)
 
 
 class RecoveryStatus(StrEnum):

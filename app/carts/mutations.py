@@ -14,7 +14,7 @@ from app.core.errors import ErrorCode, UserError
 @strawberry.input
 class AddToCartInput:
     product_id: strawberry.ID
-    quantity: int = 1
+    quantity: int = strawberry.field(default=1, description=f"Added to what is there, up to {MAX_LINE_QUANTITY} pieces.")
     cart_id: strawberry.ID | None = strawberry.field(default=None, description="Default: the active cart, made when there is none.")
     store_id: strawberry.ID | None = strawberry.field(default=None, description="Default: the cart's store, else the product's oldest one.")
 
@@ -59,4 +59,4 @@ class CartMutation:
     @mutation(access=signed_in, description="Take a product out of a cart.")
     async def remove_from_cart(self, info: Info, input: RemoveFromCartInput) -> CartPayload | None:
         cart_id, product_id = decode_id(input.cart_id, "Cart", "cartId"), decode_id(input.product_id, "Product", "productId")
-        return CartPayload(cart=await info.context.repositories.carts.update_item(cart_id, product_id, 0))
+        return CartPayload(cart=await info.context.repositories.carts.remove_item(cart_id, product_id))

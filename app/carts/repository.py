@@ -8,35 +8,47 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, false, func, select, text, update
+from sqlalchemy import ColumnElement, bindparam, exists, false, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.carts.models import MAX_LINE_QUANTITY, Cart, CartItem, CartStatus, RecoveryEvent, RecoveryStatus
+from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, Cart, CartItem, CartStatus, RecoveryEvent, RecoveryStatus
+from app.catalog.models import Product
 from app.catalog.repository import ProductRepository
 from app.core.batch import many_by
-from app.core.errors import ErrorCode, NotFound, UserError
+from app.core.errors import Conflict, ErrorCode, InvalidValue, NotFound, UserError
+from app.core.model import MONEY
 from app.core.paging import NEWEST_FIRST, Sort
 from app.core.repository import Repository, transactional
 from app.core.security import ViewerKind
+from app.core.status import StatusRepository
 
 CARTS = Cart.__table__  # type: ignore[attr-defined]
-MAX_LINES = 200
-"""The most different products in one cart."""
+ITEMS = CartItem.__table__  # type: ignore[attr-defined]
+OBTAIN_ATTEMPTS = 5
+"""How often a cart may be ordered by another request between finding and locking it."""
 
 
 def own_or_of_store(table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
     """A shopper's own rows; the rows of the store for its staff."""
-    if viewer is ViewerKind.SHOPPER:
-        return table.c.user_id == bindparam("viewer_id")
+    own: ColumnElement[bool] = table.c.user_id == bindparam("viewer_id")
     if viewer is ViewerKind.STAFF:
-        return (table.c.store_id == bindparam("viewer_store_id")) | (table.c.user_id == bindparam("viewer_id"))
-    return false()
+        return or_(own, table.c.store_id == bindparam("viewer_store_id"))
+    return own if viewer is ViewerKind.SHOPPER else false()
 
 
-class CartRepository(Repository[Cart]):
-    """Shoppers see their carts, staff the carts of their store."""
+class CartRepository(StatusRepository[Cart]):
+    """Shoppers see their carts, staff the carts of their store; only its shopper changes a cart, or who may write carts.
+
+    Every change counts the version.
+    """
 
     model = Cart
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "ck_cart_items_quantity": (ErrorCode.INVALID, "quantity", f"must be between 1 and {MAX_LINE_QUANTITY}"),
+        "uq_carts_active_of_user": (ErrorCode.CONFLICT, "id", "the shopper has another active cart at this store"),
+    }
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return own_or_of_store(table, viewer)
@@ -52,58 +64,58 @@ class CartRepository(Repository[Cart]):
         where = {"user_id": user_id, "status": CartStatus.ACTIVE.value, **({"store_id": store_id} if store_id else {})}
         return await self.find_first(where, NEWEST_FIRST)
 
+    # --- Filling
+
+    @transactional
     async def obtain_active(self, user_id: UUID, store_id: UUID | None, currency: str) -> Cart:
-        """The user's ACTIVE cart at a store, made if there is none. Callers that race get the same one."""
-        await self.row(self.statement("make_active", self._make_active), user_id=user_id, store_id=store_id, currency=currency)
-        found = await self.find_first({"user_id": user_id, "store_id": store_id, "status": CartStatus.ACTIVE.value})
-        if found is None:
-            raise NotFound("no Cart could be made")
-        return found
+        """The user's ACTIVE cart at a store, made if there is none and locked. Callers that race get the same one."""
+        return await self._obtain(user_id, store_id, currency)
 
     @transactional
     async def put_in(
         self, user_id: UUID, product_id: UUID, quantity: int, *, cart_id: UUID | None = None, store_id: UUID | None = None
     ) -> Cart:
-        """Add pieces of a product to a cart: the one given, or else the user's active one, made if there is none.
+        """Add pieces of a product to a cart: the one given, or else the user's active one at the store, made if there is none.
 
-        Raises `UserError` for a product that is not for sale there, a cart that cannot change, or too many pieces.
+        The store is by default the oldest that sells the product. Raises `UserError` as `add_item` does.
         """
-        product = await self.repositories.unscoped.of(ProductRepository).find_first({"id": product_id, "status": "ACTIVE"})
-        if product is None:
-            raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, "this product is not for sale", "product_id")
         if cart_id is None:
-            cart_id = await self._active_cart_id(user_id, product_id, store_id, product.currency)
-        return await self.add_item(cart_id, product_id, quantity)
+            cart = await self._obtain_for(user_id, product_id, store_id)
+        else:
+            cart = await self.lock_active(cart_id)
+            if store_id not in (None, cart.store_id):
+                raise UserError(ErrorCode.INVALID, "the cart is of another store; leave storeId out", "store_id")
+        return await self._add(cart, product_id, quantity)
 
     @transactional
-    async def add_item(self, cart_id: UUID, product_id: UUID, quantity: int, price: Decimal | None = None) -> Cart:
-        """Add pieces of a product to an active cart; the price is the product's present one unless it is given. Raises `UserError`."""
-        cart = await self.lock_active(cart_id)
-        product = await self._for_sale(cart, product_id)
-        line = {"cart_id": cart_id, "product_id": product_id, "quantity": quantity, "currency": cart.currency}
-        added = await self.row(self.statement("add_line", self._add_line), **line, price=product.price if price is None else price)
-        if added is None:
-            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINE_QUANTITY} pieces of a product", "quantity")
-        await self._check_lines(cart_id)
-        return await self.recalculate_total(cart_id)
+    async def add_item(self, cart_id: UUID, product_id: UUID, quantity: int = 1) -> Cart:
+        """Add pieces of a product to an active cart, at the product's present price, which the pieces there take as well.
+
+        Raises `UserError`: no such cart or product, not active, not for sale in its store, another currency, too many pieces or lines.
+        """
+        return await self._add(await self.lock_active(cart_id), product_id, quantity)
 
     @transactional
     async def update_item(self, cart_id: UUID, product_id: UUID, quantity: int) -> Cart:
         """Set how many pieces of a product an active cart holds; 0 removes it. Raises `UserError`."""
         await self.lock_active(cart_id)
-        items = self.repositories.unscoped.of(CartItemRepository)
         line = {"cart_id": cart_id, "product_id": product_id}
+        items = self._items()
         changed = await (items.update_many(line, {"quantity": quantity}) if quantity else items.delete_many(line))
         if not changed:
             raise UserError(ErrorCode.NOT_FOUND, "this product is not in the cart", "product_id")
-        return await self.recalculate_total(cart_id)
+        return await self._recalculated(cart_id)
+
+    async def remove_item(self, cart_id: UUID, product_id: UUID) -> Cart:
+        """Take a product out of an active cart. Raises `UserError`."""
+        return await self.update_item(cart_id, product_id, 0)
 
     @transactional
     async def clear_cart(self, cart_id: UUID) -> Cart:
         """Remove every line of an active cart. Raises `UserError`."""
         await self.lock_active(cart_id)
-        await self.repositories.unscoped.of(CartItemRepository).delete_many({"cart_id": cart_id})
-        return await self.recalculate_total(cart_id)
+        await self._items().delete_many({"cart_id": cart_id})
+        return await self._recalculated(cart_id)
 
     async def recalculate_total(self, cart_id: UUID) -> Cart:
         """Set the total to the sum of the lines, and count the change. Raises `NotFound`."""
@@ -112,73 +124,139 @@ class CartRepository(Repository[Cart]):
             raise NotFound("no Cart has this id")
         return row
 
+    # --- Status
+
     async def update_status(self, id: UUID, status: CartStatus) -> Cart:
-        """Change a cart's status and stamp a conversion. Raises `NotFound`."""
-        converted_at = self.repositories.now() if status is CartStatus.CONVERTED else None
-        return await self.update_by_id(id, {"status": status.value, "converted_at": converted_at})
+        """Change a cart's status where that is allowed, and stamp a conversion.
+
+        Raises `UserError` INVALID_TRANSITION naming both statuses, `NotFound`.
+        """
+        return await self._become(id, status, status.sources, converted_at=self._conversion(status))
+
+    async def convert(self, cart: Cart, total: Decimal, repriced: Mapping[UUID, Decimal]) -> Cart:
+        """Close a locked, active cart that has been ordered for this total; its lines take the prices that have changed."""
+        if repriced:
+            await self._items().reprice(cart.id, repriced)
+        stamp = self._conversion(CartStatus.CONVERTED)
+        return await self._become(cart.id, CartStatus.CONVERTED, {CartStatus.ACTIVE}, converted_at=stamp, total=total)
+
+    async def lock_own(self, cart_id: UUID) -> Cart | None:
+        """The cart, locked against other writers; None where there is none that the viewer may change."""
+        cart = await self.lock_by_id(cart_id)
+        may_change = cart is not None and (cart.user_id == self.viewer.user_id or self.viewer.can("carts:write"))
+        return cart if may_change else None
 
     async def lock_active(self, cart_id: UUID) -> Cart:
-        """The cart, locked against other writers. Raises `UserError` when there is none that the viewer may change, or it is not active."""
-        cart = await self.lock_by_id(cart_id)
-        if cart is None:
-            raise UserError(ErrorCode.NOT_FOUND, "no cart has this id", "cart_id")
-        if cart.status != CartStatus.ACTIVE:
-            raise UserError(ErrorCode.CART_NOT_ACTIVE, f"the cart is {cart.status} and cannot change", "cart_id")
+        """The active cart, locked. Raises `UserError` when there is none that the viewer may change, or it is not active."""
+        return require_active(await self.lock_own(cart_id))
+
+    # --- Steps
+
+    def _conversion(self, status: CartStatus) -> Any:
+        return self.repositories.now() if status is CartStatus.CONVERTED else None
+
+    def _items(self) -> "CartItemRepository":
+        return self.repositories.unscoped.of(CartItemRepository)
+
+    async def _obtain_for(self, user_id: UUID, product_id: UUID, store_id: UUID | None) -> Cart:
+        products = self.repositories.unscoped.of(ProductRepository)
+        store_id = store_id or await products.find_oldest_store_id(product_id)
+        product = await self._for_sale(product_id, store_id)
+        return await self._obtain(user_id, store_id, product.currency)
+
+    async def _obtain(self, user_id: UUID, store_id: UUID | None, currency: str) -> Cart:
+        owner = {"user_id": user_id, "store_id": store_id}
+        for _ in range(OBTAIN_ATTEMPTS):
+            found = await self.row(self.statement("lock_active_of", self._active_of), **owner)
+            found = found or await self.row(self.statement("make_active", self._make_active), **owner, currency=currency)
+            if found is not None:
+                return found
+        raise Conflict("the cart keeps being ordered; try again")
+
+    async def _add(self, cart: Cart, product_id: UUID, quantity: int) -> Cart:
+        product = await self._for_sale(product_id, cart.store_id)
+        line = {"cart_id": cart.id, "product_id": product_id, "quantity": quantity, "price": product.price, "currency": product.currency}
+        if product.currency != cart.currency:
+            await self._change_currency(cart, product)
+        if await self.row(self.statement("add_line", self._add_line), **line) is None:
+            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINE_QUANTITY} pieces of a product", "quantity")
+        return await self._recalculated(cart.id)
+
+    async def _for_sale(self, product_id: UUID, store_id: UUID | None) -> Product:
+        products = self.repositories.unscoped.of(ProductRepository)
+        found = (await products.find_for_sale([product_id], store_id)).get(product_id)
+        if found is not None:
+            return found
+        if await products.find_by_id(product_id) is None:
+            raise UserError(ErrorCode.NOT_FOUND, "no product has this id", "product_id")
+        raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, "this product is not for sale in this store", "product_id")
+
+    async def _change_currency(self, cart: Cart, product: Product) -> None:
+        """An empty cart takes any currency; amounts of different ones never add."""
+        if await self._items().exists({"cart_id": cart.id}):
+            message = f"the product is sold in {product.currency}, the cart is in {cart.currency}; order them separately"
+            raise UserError(ErrorCode.CURRENCY_MISMATCH, message, "product_id")
+        await self.update_by_id(cart.id, {"currency": product.currency})
+
+    async def _recalculated(self, cart_id: UUID) -> Cart:
+        """The cart after a change of its lines, which must stay within the limits."""
+        try:
+            cart = await self.recalculate_total(cart_id)
+        except InvalidValue as error:
+            raise UserError(ErrorCode.LIMIT_EXCEEDED, "the total would have more than 15 digits; take fewer pieces", "quantity") from error
+        if cart["line_count"] > MAX_LINES:  # type: ignore[index]
+            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINES} different products", "product_id")
         return cart
 
-    async def _active_cart_id(self, user_id: UUID, product_id: UUID, store_id: UUID | None, currency: str) -> UUID:
-        store_id = store_id or await self.repositories.unscoped.of(ProductRepository).find_oldest_store_id(product_id)
-        if store_id is None:
-            raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, "no store sells this product", "product_id")
-        return (await self.obtain_active(user_id, store_id, currency)).id
+    # --- Statements
 
-    async def _for_sale(self, cart: Cart, product_id: UUID) -> Any:
-        products = self.repositories.unscoped.of(ProductRepository)
-        product = await products.find_first({"id": product_id, "status": "ACTIVE"})
-        if product is None or (cart.store_id is not None and not await products.is_sold_by(product_id, cart.store_id)):
-            raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, "this product is not for sale in the cart's store", "product_id")
-        if product.currency != cart.currency:
-            raise UserError(
-                ErrorCode.CURRENCY_MISMATCH, f"the product is sold in {product.currency}, the cart is in {cart.currency}", "product_id"
-            )
-        return product
-
-    async def _check_lines(self, cart_id: UUID) -> None:
-        if await self.repositories.unscoped.of(CartItemRepository).count({"cart_id": cart_id}) > MAX_LINES:
-            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINES} different products", "product_id")
-
-    def _make_active(self) -> Any:
-        row = upsert(self.table).values({name: self._bind(name) for name in ("user_id", "store_id", "currency")})
-        active = text("status = 'ACTIVE' and not is_deleted and user_id is not null")
-        return row.on_conflict_do_nothing(index_elements=["user_id", "store_id"], index_where=active).returning(self.table.c.id)
+    def _assignments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super()._assignments(given), "version": self.table.c.version + 1}
 
     def _bind(self, name: str) -> Any:
         return bindparam(name, type_=self.columns[name].type)
 
+    def _active_of(self) -> Any:
+        columns = self.table.c
+        owned = (columns.user_id == self._bind("user_id"), columns.store_id.is_not_distinct_from(self._bind("store_id")))
+        active = (columns.status == CartStatus.ACTIVE.value, ~columns.is_deleted)
+        return select(self.table).where(*owned, *active).with_for_update()
+
+    def _make_active(self) -> Any:
+        row = upsert(self.table).values({name: self._bind(name) for name in ("user_id", "store_id", "currency")})
+        active = text("status = 'ACTIVE' and not is_deleted and user_id is not null")
+        return row.on_conflict_do_nothing(index_elements=["user_id", "store_id"], index_where=active).returning(*self.table.c)
+
     def _add_line(self) -> Any:
         """Adds to a line that is there; gives no row where that would be too many pieces."""
-        items = CartItem.__table__  # type: ignore[attr-defined]
         names = ("cart_id", "product_id", "quantity", "price", "currency")
-        row = upsert(items).values({name: bindparam(name, type_=items.c[name].type) for name in names})
-        more = items.c.quantity + row.excluded.quantity
+        row = upsert(ITEMS).values({name: bindparam(name, type_=ITEMS.c[name].type) for name in names})
+        more = ITEMS.c.quantity + row.excluded.quantity
         changed = row.on_conflict_do_update(
             index_elements=["cart_id", "product_id"],
-            set_={"quantity": more, "price": row.excluded.price, "updated_at": func.now()},
+            set_={"quantity": more, "price": row.excluded.price, "currency": row.excluded.currency, "updated_at": func.now()},
             where=more <= MAX_LINE_QUANTITY,
         )
-        return changed.returning(items.c.id)
+        return changed.returning(ITEMS.c.id)
 
     def _recalculate(self) -> Any:
-        items = CartItem.__table__  # type: ignore[attr-defined]
-        total = (
-            select(func.coalesce(func.sum(items.c.quantity * items.c.price), 0)).where(items.c.cart_id == self.table.c.id).scalar_subquery()
-        )
+        lines = select(func.coalesce(func.sum(ITEMS.c.quantity * ITEMS.c.price), 0)).where(ITEMS.c.cart_id == self.table.c.id)
+        counted = select(func.count()).select_from(ITEMS).where(ITEMS.c.cart_id == self.table.c.id)
         return (
             update(self.table)
             .where(self.table.c.id == bindparam("cart_id"), self.visible(self.table))
-            .values(total=total, version=self.table.c.version + 1, updated_at=func.now())
-            .returning(*self.table.c)
+            .values(self._assignments({}) | {"total": lines.scalar_subquery()})
+            .returning(*self.table.c, counted.scalar_subquery().label("line_count"))
         )
+
+
+def require_active(cart: Cart | None) -> Cart:
+    """The cart, if there is one and it is active; raises `UserError`."""
+    if cart is None:
+        raise UserError(ErrorCode.NOT_FOUND, "you have no cart with this id", "cart_id")
+    if cart.status != CartStatus.ACTIVE:
+        raise UserError(ErrorCode.CART_NOT_ACTIVE, f"the cart is {cart.status} and cannot change", "cart_id")
+    return cart
 
 
 class CartItemRepository(Repository[CartItem]):
@@ -193,6 +271,21 @@ class CartItemRepository(Repository[CartItem]):
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return exists().where(CARTS.c.id == table.c.cart_id, ~CARTS.c.is_deleted, own_or_of_store(CARTS, viewer))
+
+    async def find_by_cart(self, cart_id: UUID) -> list[CartItem]:
+        """The lines in the order of their products, in which stock is locked."""
+        return await self.find_many({"cart_id": cart_id}, (Sort("product_id"),))
+
+    async def find_by_product(self, product_id: UUID) -> list[CartItem]:
+        return await self.find_many({"product_id": product_id}, NEWEST_FIRST)
+
+    async def find_by_cart_and_product(self, cart_id: UUID, product_id: UUID) -> CartItem | None:
+        return await self.find_first({"cart_id": cart_id, "product_id": product_id})
+
+    async def reprice(self, cart_id: UUID, prices: Mapping[UUID, Decimal]) -> None:
+        """Give lines the present prices of their products."""
+        statement = self.statement("reprice", self._reprice)
+        await self.rows(statement, cart_id=cart_id, product_ids=list(prices), prices=list(prices.values()))
 
     async def get_cart_items_count(self, cart_id: UUID) -> int:
         """How many pieces a cart holds."""
@@ -209,6 +302,16 @@ class CartItemRepository(Repository[CartItem]):
             "get_cart_total_value", lambda: select(total).where(self.table.c.cart_id == bindparam("cart_id"), self.visible(self.table))
         )
         return Decimal(await self.value(statement, cart_id=cart_id))
+
+    def _reprice(self) -> Any:
+        ids, prices = bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))), bindparam("prices", type_=ARRAY(MONEY))
+        given = func.unnest(ids, prices).table_valued("product_id", "price", name="given").render_derived()
+        return (
+            update(self.table)
+            .where(self.table.c.cart_id == bindparam("cart_id"), self.table.c.product_id == given.c.product_id, self.visible(self.table))
+            .values(price=given.c.price, updated_at=func.now())
+            .returning(self.table.c.id)
+        )
 
 
 class RecoveryEventRepository(Repository[RecoveryEvent]):

@@ -3,22 +3,36 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 from strawberry.scalars import JSON
 
 from app.accounts.types import User
+from app.api.computed import computed
 from app.api.connection import OrderDirection
+from app.api.context import Info
 from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
 from app.api.relations import to_many, to_one
+from app.api.scalars import MoneyText
 from app.carts import models
 from app.catalog.types import Product
+from app.core import money as amounts
+from app.execution.declarations import Relation
 from app.stores.types import Store
 
+if TYPE_CHECKING:
+    from app.orders.types import Order
+
 strawberry.enum(models.CartStatus, description="Only ACTIVE carts can change.")
+
+
+def line_total(price: Decimal, quantity: int, currency: str) -> MoneyText:
+    """The total of one line with exactly the digits of its currency."""
+    return MoneyText(amounts.format_amount(amounts.line_total(price, quantity, currency), currency))
 
 
 @strawberry.type(description="A line of a cart.")
@@ -27,10 +41,20 @@ class CartItem(Node):
 
     quantity: int
     price: Decimal = money("price", description="Of one piece, when it was put in.")
+    line_total: Decimal = computed(line_total, needs=("price", "quantity", "currency"), description="Of all its pieces.")
     currency: str
     created_at: datetime
     updated_at: datetime
     product: Product = to_one("products", "find_sold_by_ids", key="product_id")
+
+
+LINES = Relation("cart_items", "find_by_cart_ids", "id")
+
+
+async def _item_count(root: strawberry.Parent[models.Cart], info: Info) -> int:
+    """From the lines that `items` shows, through the same loader: asking for both reads them once."""
+    lines = await info.context.loader(LINES, info.context.repositories.cart_items.find_by_cart_ids).load(root.id)
+    return sum(line.quantity for line in lines)
 
 
 @strawberry.type(description="What a shopper means to buy at a store.")
@@ -45,9 +69,13 @@ class Cart(Node):
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
-    items: list[CartItem] = to_many("cart_items", "find_by_cart_ids")
+    items: list[CartItem] = to_many(LINES.repository, LINES.batch, key=LINES.key, description="In the order in which they were put in.")
+    item_count: int = strawberry.field(resolver=_item_count, description="How many pieces it holds.")
     user: User | None = to_one("users", "find_known_by_ids", key="user_id")
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+    order: Annotated["Order", strawberry.lazy("app.orders.types")] | None = to_one(
+        "orders", "find_by_cart_ids", key="id", description="What a CONVERTED cart became."
+    )
 
 
 @filter_input

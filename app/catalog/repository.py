@@ -1,6 +1,7 @@
 """Products and their inventory: every statement on them."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -11,11 +12,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.catalog.models import Inventory, Product, ProductCreate, ProductStatus, ProductStore, ProductUpdate
 from app.core.batch import one_by
-from app.core.errors import ErrorCode, NotFound
-from app.core.money import exact
+from app.core.errors import ErrorCode, NotFound, UserError
+from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.security import ViewerKind
-from app.stores.models import Store
+from app.stores.models import Store, StoreStatus
 
 LINKS = ProductStore.__table__  # type: ignore[attr-defined]
 STORES = Store.__table__  # type: ignore[attr-defined]
@@ -36,7 +37,7 @@ class ProductRepository(Repository[Product]):
     """Products of lines that the viewer may see: an archived or deleted product is still what was sold."""
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        active = table.c.status == ProductStatus.ACTIVE.value
+        active: ColumnElement[bool] = table.c.status == ProductStatus.ACTIVE.value
         if viewer is not ViewerKind.STAFF:
             return active
         own = exists().where(LINKS.c.product_id == table.c.id, LINKS.c.store_id == bindparam("viewer_store_id"))
@@ -57,14 +58,16 @@ class ProductRepository(Repository[Product]):
 
     @transactional
     async def update_product(self, id: UUID, product: ProductUpdate) -> Product:
-        """Change a product and, where given, the stores that sell it. Raises `NotFound`; `UserError` where the price does not suit the currency."""
+        """Change a product and, where given, the stores that sell it.
+
+        Raises `NotFound`; `UserError` where the price does not suit the currency.
+        """
         current = await self.lock_by_id(id)
         if current is None:
             raise NotFound("no Product has this id")
         values = as_values(product)
         store_ids = values.pop("store_ids", None)
-        if "price" in values or "currency" in values:
-            exact(values.get("price", current.price), values.get("currency", current.currency))
+        _check_price(values.get("price", current.price), values.get("currency", current.currency))
         if store_ids is not None:
             await self._sell_in(id, store_ids)
         return await self.update_by_id(id, values) if values else current
@@ -87,36 +90,20 @@ class ProductRepository(Repository[Product]):
         statement = self.statement("find_oldest_store_id", self._oldest_store)
         return await self.value(statement, product_id=product_id)  # type: ignore[no-any-return]
 
-    async def is_sold_by(self, product_id: UUID, store_id: UUID) -> bool:
-        statement = self.statement(
-            "is_sold_by",
-            lambda: select(
-                exists().where(
-                    LINKS.c.product_id == bindparam("product_id"),
-                    LINKS.c.store_id == bindparam("store_id"),
-                    LINKS.c.store_id == STORES.c.id,
-                    STORES.c.status == "ACTIVE",
-                )
-            ),
-        )
-        return bool(await self.value(statement, product_id=product_id, store_id=store_id))
+    async def find_for_sale(self, ids: Sequence[UUID], store_id: UUID | None) -> dict[UUID, Product]:
+        """Those of the products that the store sells now; without a store, those that any store sells or that belong to none."""
+        in_store = store_id is not None
+        statement = self.statement(("find_for_sale", in_store), lambda: self._for_sale(in_store=in_store))
+        return {row.id: row for row in await self.rows(statement, ids=list(ids), store_id=store_id)}
 
-    async def lock_for_sale(self, ids: Sequence[UUID]) -> dict[UUID, Product]:
-        """The products that are for sale, kept from changing until the transaction ends; in the order of ids, so that no two buyers deadlock."""
+    async def lock_for_sale(self, ids: Sequence[UUID], store_id: UUID | None) -> dict[UUID, Product]:
+        """As `find_for_sale`, and kept from changing until the transaction ends; in the order of ids, so that no two buyers deadlock."""
+        in_store = store_id is not None
         statement = self.statement(
-            "lock_for_sale",
-            lambda: (
-                self.base(scoped=False)
-                .where(
-                    self.table.c.id == any_(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True)))),
-                    self.table.c.status == "ACTIVE",
-                    ~self.table.c.is_deleted,
-                )
-                .order_by(self.table.c.id)
-                .with_for_update(read=True, of=self.table)
-            ),
+            ("lock_for_sale", in_store),
+            lambda: self._for_sale(in_store=in_store).order_by(self.table.c.id).with_for_update(read=True, of=self.table),
         )
-        return {row.id: row for row in await self.rows(statement, ids=list(ids))}
+        return {row.id: row for row in await self.rows(statement, ids=list(ids), store_id=store_id)}
 
     async def _sell_in(self, product_id: UUID, store_ids: Sequence[UUID] | frozenset[UUID]) -> None:
         ids = PG_UUID(as_uuid=True)
@@ -135,6 +122,21 @@ class ProductRepository(Repository[Product]):
         for statement in (drop, add):
             await self.rows(statement, product_id=product_id, store_ids=list(store_ids))
 
+    def _for_sale(self, *, in_store: bool) -> Select[Any]:
+        columns = self.table.c
+        given = columns.id == any_(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))))
+        active = columns.status == ProductStatus.ACTIVE.value
+        return self.base(scoped=False).where(given, active, ~columns.is_deleted, self._sold(in_store))
+
+    def _sold(self, in_store: bool) -> ColumnElement[bool]:
+        """That the store `:store_id` sells the product and is open; or that any store does, or that no store ever had it."""
+        link = LINKS.c.product_id == self.table.c.id
+        store = (STORES.c.id == LINKS.c.store_id, STORES.c.status == StoreStatus.ACTIVE.value, ~STORES.c.is_deleted)
+        open_store = exists().where(link, *store)
+        if in_store:
+            return open_store.where(LINKS.c.store_id == bindparam("store_id", type_=PG_UUID(as_uuid=True)))
+        return or_(open_store, ~exists().where(link))
+
     def _many_links(self) -> Any:
         ids = ARRAY(PG_UUID(as_uuid=True))
         given = func.unnest(bindparam("product_ids", type_=ids), bindparam("store_ids", type_=ids))
@@ -149,6 +151,13 @@ class ProductRepository(Repository[Product]):
             .order_by(STORES.c.created_at, STORES.c.id)
             .limit(1)
         )
+
+
+def _check_price(price: Decimal, currency: str) -> None:
+    try:
+        exact(price, currency)
+    except InvalidAmount as error:
+        raise UserError(ErrorCode.INVALID, str(error), "price") from error
 
 
 class InventoryRepository(Repository[Inventory]):
@@ -178,15 +187,18 @@ class InventoryRepository(Repository[Inventory]):
         done = await self._move(quantities, on_hand=0, reserved=1, enough=self.table.c.on_hand - self.table.c.reserved)
         return [product_id for product_id in quantities if product_id not in done]
 
-    async def release(self, quantities: Mapping[UUID, int]) -> None:
-        """Give reserved pieces back."""
-        await self._lock(list(quantities))
-        await self._move(quantities, on_hand=0, reserved=-1, enough=self.table.c.reserved)
+    async def release(self, quantities: Mapping[UUID, int]) -> list[UUID]:
+        """Give reserved pieces back; returns the products of which fewer were reserved, and which stay as they are."""
+        return await self._take_reserved(quantities, on_hand=0)
 
-    async def commit(self, quantities: Mapping[UUID, int]) -> None:
-        """Reserved pieces have been sold: they are no longer on hand."""
+    async def commit(self, quantities: Mapping[UUID, int]) -> list[UUID]:
+        """Reserved pieces have been sold and are no longer on hand; returns as `release` does."""
+        return await self._take_reserved(quantities, on_hand=-1)
+
+    async def _take_reserved(self, quantities: Mapping[UUID, int], *, on_hand: int) -> list[UUID]:
         await self._lock(list(quantities))
-        await self._move(quantities, on_hand=-1, reserved=-1, enough=self.table.c.reserved)
+        done = await self._move(quantities, on_hand=on_hand, reserved=-1, enough=self.table.c.reserved)
+        return [product_id for product_id in quantities if product_id not in done]
 
     async def _lock(self, product_ids: list[UUID]) -> None:
         statement = self.statement(
@@ -206,9 +218,14 @@ class InventoryRepository(Repository[Inventory]):
         return {row.product_id for row in moved}
 
     def _moved(self, on_hand: int, reserved: int, enough: Any) -> Any:
-        pieces = func.unnest(
-            bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))), bindparam("quantities", type_=ARRAY(self.table.c.on_hand.type))
-        ).table_valued("product_id", "quantity", name="pieces").render_derived()
+        pieces = (
+            func.unnest(
+                bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))),
+                bindparam("quantities", type_=ARRAY(self.table.c.on_hand.type)),
+            )
+            .table_valued("product_id", "quantity", name="pieces")
+            .render_derived()
+        )
         return (
             update(self.table)
             .where(self.table.c.product_id == pieces.c.product_id, enough >= pieces.c.quantity)

@@ -45,6 +45,21 @@ class PaymentStatus(StrEnum):
     FAILED = "FAILED"
     REFUNDED = "REFUNDED"
 
+    @property
+    def sources(self) -> frozenset["PaymentStatus"]:
+        """The statuses that may become this one; FAILED and REFUNDED are final."""
+        return _PAYMENT_SOURCES[self]
+
+
+_PAYMENT_SOURCES: Final[Mapping[PaymentStatus, frozenset[PaymentStatus]]] = MappingProxyType(
+    {
+        PaymentStatus.PENDING: frozenset(),
+        PaymentStatus.COMPLETED: frozenset({PaymentStatus.PENDING}),
+        PaymentStatus.FAILED: frozenset({PaymentStatus.PENDING}),
+        PaymentStatus.REFUNDED: frozenset({PaymentStatus.COMPLETED}),
+    }
+)
+
 
 class Order(Timestamped, table=True):
     """A purchase. One cart gives one order; one `idempotency_key` of a user gives one order.
@@ -189,6 +204,13 @@ class OrderCreate(Input):
     metadata: JsonObject | None = None
 
 
+class Checkout(Input):
+    """How a cart is ordered. The same `idempotency_key` of a user gives the same order again."""
+
+    payment_method: PaymentMethod
+    idempotency_key: IdempotencyKey | None = None
+
+
 class OrderItemCreate(Input):
     """A line of a new order. Without `name` and `sku` the product's present ones are taken."""
 
@@ -204,6 +226,13 @@ class OrderUpdate(Input):
     """The change of an order: to a status that its present one can become."""
 
     status: OrderStatus
+
+
+class PaymentRequest(Input):
+    """What an order is paid with: the provider's token of a card. The same `idempotency_key` of an order never charges twice."""
+
+    payment_token: Annotated[str, Line(255)]
+    idempotency_key: IdempotencyKey | None = None
 
 
 class PaymentCreate(Input):

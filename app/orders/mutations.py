@@ -7,12 +7,8 @@ from app.api.inputs import IdInput
 from app.api.mutations import mutation, shown
 from app.api.permissions import signed_in
 from app.api.scalars import decode_id
-from app.core.errors import ErrorCode, UserError
 from app.orders.payments import process_payment
 from app.orders.types import OrderPayload
-
-MAX_KEY = 255
-MAX_METHOD = 64
 
 
 @strawberry.input
@@ -29,37 +25,19 @@ class ProcessPaymentInput:
     idempotency_key: str | None = strawberry.field(default=None, description="The same key never charges twice.")
 
 
-def _line(value: str, most: int, field: str) -> str:
-    stripped = value.strip()
-    if not 1 <= len(stripped) <= most:
-        raise UserError(ErrorCode.INVALID, f"must have 1 to {most} characters", field)
-    return stripped
-
-
-def _key(value: str | None) -> str | None:
-    return None if value is None else _line(value, MAX_KEY, "idempotency_key")
-
-
 @strawberry.type
 class OrderMutation:
     @mutation(access=signed_in, description="Order what is in a cart: stock is reserved, and the cart is CONVERTED.")
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderPayload | None:
-        order = await info.context.repositories.orders.create_from_cart(
-            decode_id(input.cart_id, "Cart", "cartId"),
-            _line(input.payment_method, MAX_METHOD, "payment_method"),
-            _key(input.idempotency_key),
-        )
-        return OrderPayload(order=order)
+        cart_id = decode_id(input.cart_id, "Cart", "cartId")
+        orders = info.context.repositories.orders
+        return OrderPayload(order=await orders.create_from_cart(cart_id, input.payment_method, input.idempotency_key))
 
     @mutation(access=signed_in, description="Charge for a pending order: it becomes COMPLETED, or FAILED when the charge is declined.")
     async def process_payment(self, info: Info, input: ProcessPaymentInput) -> OrderPayload | None:
-        paid = await process_payment(
-            info.context.repositories,
-            info.context.services.payments,
-            decode_id(input.order_id, "Order", "orderId"),
-            _line(input.payment_token, MAX_KEY, "payment_token"),
-            _key(input.idempotency_key),
-        )
+        order_id = decode_id(input.order_id, "Order", "orderId")
+        context = info.context
+        paid = await process_payment(context.repositories, context.services.payments, order_id, input.payment_token, input.idempotency_key)
         return OrderPayload(order=paid.order, user_errors=[shown(paid.refusal)] if paid.refusal else [])  # type: ignore[arg-type]
 
     @mutation(access=signed_in, description="Cancel a pending order and give its stock back.")

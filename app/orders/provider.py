@@ -2,18 +2,24 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import ClassVar, Protocol
+from types import MappingProxyType
+from typing import ClassVar, Final, Protocol
 
-from app.core.errors import ErrorCode, UserError
+from cachetools import LRUCache
 
-CHARGE_SECONDS = 10.0
-"""How long a provider may take to answer."""
+ANSWER_SECONDS: Final = 10.0
+"""How long a provider may take to answer, unless it is told otherwise: less than a request may take."""
+
+
+class UnknownToken(Exception):
+    """The provider knows no such payment token."""
 
 
 @dataclass(frozen=True)
-class Charge:
+class ChargeRequest:
     """What a provider is asked: an amount in major units, in a currency, of the card behind a token."""
 
     amount: Decimal
@@ -23,43 +29,78 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class ChargeResult:
-    """What a provider answers: the charge's id, or why it was declined."""
+class Charge:
+    """What a provider answers: its name for the charge, if it made one, and why it failed, in the provider's words."""
 
-    transaction_id: str
-    succeeded: bool
-    failure_code: ErrorCode | None = None
+    id: str | None
+    failure_code: str | None = None
     failure_message: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.failure_code is None
 
 
 class PaymentProvider(Protocol):
-    """Charges cards. The same idempotency key gives the same answer and never a second charge. Raises TimeoutError when it does not answer."""
+    """Charges cards. It is asked outside of any transaction, and given `timeout` seconds.
 
-    name: ClassVar[str]
+    `charge` never charges twice for one idempotency key: asked again it gives the answer that it gave or was about to give. Both methods
+    raise `UnknownToken`, and TimeoutError or ConnectionError where the answer is not known.
+    """
 
-    async def charge(self, charge: Charge) -> ChargeResult: ...
+    name: str
+    timeout: float
+
+    async def verify(self, token: str) -> None:
+        """See whether a token stands for a card, without charging it."""
+
+    async def charge(self, request: ChargeRequest) -> Charge:
+        """Charge once per idempotency key. A declined card is an answer, not an error."""
+        raise NotImplementedError
 
 
 class TestPaymentProvider:
-    """Decides by the token alone, so every outcome can be tried; no money moves."""
+    """Decides by the token alone, so that every outcome can be tried. No money moves.
 
-    __test__ = False
-    name: ClassVar[str] = "test"
+    `tok_timeout` charges, but its first answer is lost: asking again with the same key gives it.
+    """
 
-    DECLINES: ClassVar[dict[str, tuple[ErrorCode, str]]] = {
-        "tok_declined": (ErrorCode.PAYMENT_DECLINED, "the card was declined; use another one"),
-        "tok_insufficient_funds": (ErrorCode.PAYMENT_INSUFFICIENT_FUNDS, "the card has insufficient funds; use another one"),
-    }
+    __test__: ClassVar[bool] = False  # pytest takes classes named so for tests
 
-    async def charge(self, charge: Charge) -> ChargeResult:
-        """Raises `UserError` for a token that it does not know."""
-        transaction_id = f"test_{hashlib.sha256(charge.idempotency_key.encode()).hexdigest()[:32]}"
-        if charge.token == "tok_success":  # noqa: S105 - a token of the test provider
-            return ChargeResult(transaction_id, succeeded=True)
-        if charge.token == "tok_timeout":  # noqa: S105 - a token of the test provider
-            await asyncio.sleep(0.05)
+    DECLINES: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType(
+        {
+            "tok_declined": ("card_declined", "The card was declined."),
+            "tok_insufficient_funds": ("insufficient_funds", "The card has insufficient funds."),
+        }
+    )
+    LOSES_ANSWER: ClassVar[str] = "tok_timeout"
+    TOKENS: ClassVar[frozenset[str]] = frozenset({"tok_success", LOSES_ANSWER, *DECLINES})
+
+    def __init__(self, timeout: float = ANSWER_SECONDS, most_charges: int = 10_000) -> None:
+        self.name = "test"
+        self.timeout = timeout
+        self.charges: LRUCache[str, Charge] = LRUCache(most_charges)
+        """The newest charges by idempotency key."""
+
+    async def verify(self, token: str) -> None:
+        if token not in self.TOKENS:
+            raise UnknownToken
+
+    async def charge(self, request: ChargeRequest) -> Charge:
+        known = self.charges.get(request.idempotency_key)
+        if known is not None:
+            return known
+        await self.verify(request.token)
+        made = self.charges[request.idempotency_key] = self._decide(request)
+        await asyncio.sleep(0)
+        if request.token == self.LOSES_ANSWER:
             raise TimeoutError
-        if charge.token not in self.DECLINES:
-            raise UserError(ErrorCode.PAYMENT_TOKEN_UNKNOWN, "the provider knows no such payment token", "payment_token")
-        code, message = self.DECLINES[charge.token]
-        return ChargeResult(transaction_id, succeeded=False, failure_code=code, failure_message=message)
+        return made
+
+    def _decide(self, request: ChargeRequest) -> Charge:
+        """The id follows from the key alone, so that another process, or this one after a restart, gives the same answer."""
+        charge = Charge(f"test_{hashlib.sha256(request.idempotency_key.encode()).hexdigest()[:32]}")
+        if request.token not in self.DECLINES:
+            return charge
+        code, message = self.DECLINES[request.token]
+        return replace(charge, failure_code=code, failure_message=message)

@@ -8,12 +8,14 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.accounts.types import User
+from app.api.computed import computed
 from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
 from app.api.relations import to_many, to_one
+from app.carts.types import Cart, line_total
 from app.catalog.types import Product
 from app.orders import models
 from app.stores.types import Store
@@ -30,6 +32,7 @@ class OrderItem(Node):
     sku: str | None
     quantity: int
     price: Decimal = money("price", description="Of one piece.")
+    line_total: Decimal = computed(line_total, needs=("price", "quantity", "currency"), description="Of all its pieces.")
     currency: str
     created_at: datetime
     updated_at: datetime
@@ -46,7 +49,8 @@ class Payment(Node):
     provider: str | None
     method: str | None
     transaction_id: str | None = strawberry.field(description="The provider's name for the charge.")
-    failure_code: str | None
+    idempotency_key: str | None = strawberry.field(description="The key that its payer gave it.")
+    failure_code: str | None = strawberry.field(description="Why it failed, in the provider's words, such as `card_declined`.")
     failure_message: str | None
     completed_at: datetime | None
     failed_at: datetime | None
@@ -63,6 +67,7 @@ class Order(Node):
     total: Decimal = money("total")
     currency: str
     payment_method: str | None
+    idempotency_key: str | None = strawberry.field(description="The key that its buyer gave it.")
     completed_at: datetime | None
     cancelled_at: datetime | None
     failed_at: datetime | None
@@ -70,7 +75,9 @@ class Order(Node):
     created_at: datetime
     updated_at: datetime
     items: list[OrderItem] = to_many("order_items", "find_by_order_ids")
-    payments: list[Payment] = to_many("payments", "find_by_order_ids")
+    payments: list[Payment] = to_many("payments", "find_by_order_ids", description="Tried or done, oldest first.")
+    payment: Payment | None = to_one("payments", key="payment_id", description="The one that settled it.")
+    cart: Cart | None = to_one("carts", key="cart_id", description="What it was ordered from.")
     user: User = to_one("users", "find_known_by_ids", key="user_id")
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
 

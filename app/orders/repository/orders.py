@@ -1,0 +1,336 @@
+"""Orders: making them, their status, and their stock.
+
+A PENDING order holds its pieces reserved, whoever made it: they are reserved with the order, sold when it is COMPLETED, and given back
+when it is CANCELLED or FAILED. Locks are taken in one order, cart or order first, then stock by product id, so that concurrent shoppers
+queue and never deadlock; stock comes last, since that is what strangers compete for.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, func, select
+
+from app.carts.models import MAX_LINES, Cart
+from app.carts.repository import CartItemRepository, CartRepository, own_or_of_store, require_active
+from app.catalog.models import Product
+from app.catalog.repository import InventoryRepository, ProductRepository
+from app.core.batch import one_by
+from app.core.errors import ErrorCode, UserError
+from app.core.factory import RepositoryFactory
+from app.core.money import line_total
+from app.core.paging import NEWEST_FIRST
+from app.core.repository import as_values, transactional
+from app.core.security import ViewerKind
+from app.core.status import StatusRepository, invalid_transition
+from app.orders.models import (
+    Checkout,
+    Order,
+    OrderCreate,
+    OrderItem,
+    OrderItemCreate,
+    OrderStatus,
+    Payment,
+    PaymentCreate,
+    PaymentStatus,
+    allowed_sources,
+)
+from app.orders.provider import Charge
+from app.orders.repository.items import OrderItemRepository
+from app.orders.repository.payments import SOURCE, Attempt, PaymentRepository
+from app.orders.repository.payments import STAMPS as PAYMENT_STAMPS
+
+KEY_OF_OTHER_ORDER = "this idempotency key has made another order; use a new key for each"
+STAMPS = {OrderStatus.COMPLETED: "completed_at", OrderStatus.CANCELLED: "cancelled_at", OrderStatus.FAILED: "failed_at"}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PlacedOrder:
+    """A new order, its lines, and the repositories of the transaction that makes it."""
+
+    order: Order
+    items: list[OrderItem]
+    repositories: RepositoryFactory
+
+
+Step = Callable[[PlacedOrder], Awaitable[object]]
+"""Something that belongs to making an order. It runs inside the transaction, so it must not call out of the process."""
+
+
+class OrderRepository(StatusRepository[Order]):
+    """Shoppers see their orders, staff the orders of their store; only its shopper changes an order, or who may write orders."""
+
+    model = Order
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "uq_orders_cart_id": (ErrorCode.CART_NOT_ACTIVE, "cart_id", "this cart has been ordered already"),
+        "uq_orders_user_id_idempotency_key": (ErrorCode.CONFLICT, "idempotency_key", KEY_OF_OTHER_ORDER),
+    }
+
+    find_by_cart_ids = one_by("cart_id")
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return own_or_of_store(table, viewer)
+
+    async def find_by_user(self, user_id: UUID) -> list[Order]:
+        return await self.find_many({"user_id": user_id}, NEWEST_FIRST)
+
+    async def find_by_cart(self, cart_id: UUID) -> Order | None:
+        return await self.find_first({"cart_id": cart_id})
+
+    async def find_by_status(self, status: OrderStatus) -> list[Order]:
+        return await self.find_many({"status": status.value}, NEWEST_FIRST)
+
+    async def get_order_stats(self) -> dict[str, int]:
+        """How many orders there are, and how many of each status."""
+        statement = self.statement(
+            "get_order_stats",
+            lambda: select(self.table.c.status, func.count().label("orders")).where(self.visible(self.table)).group_by(self.table.c.status),
+        )
+        found = {row["status"]: row["orders"] for row in await self.rows(statement)}  # type: ignore[index]
+        return {"total": sum(found.values()), **{status.value.lower(): found.get(status.value, 0) for status in OrderStatus}}
+
+    # --- Making orders
+
+    @transactional
+    async def create_with_items(self, order: OrderCreate, items: Sequence[OrderItemCreate]) -> Order:
+        """A new PENDING order, its lines and its reserved stock: all or nothing.
+
+        Lines without a name or SKU take the product's present ones. Raises `UserError`: no lines or too many, a total that is not theirs,
+        another currency, a product twice or unknown, OUT_OF_STOCK.
+        """
+        return (await self._create_checked(order, items)).order
+
+    @transactional
+    async def create_with_inventory_check(self, order: OrderCreate, items: Sequence[OrderItemCreate], *steps: Step) -> Order:
+        """As `create_with_items`, then the steps in their turn (specification, transaction management): what one raises undoes all."""
+        placed = await self._create_checked(order, items)
+        for step in steps:
+            await step(placed)
+        return placed.order
+
+    @transactional
+    async def create_from_cart(self, cart_id: UUID, payment_method: str, idempotency_key: str | None = None) -> Order:
+        """Order what is in a cart: prices are read again, stock is reserved, and the cart, at these prices, becomes CONVERTED.
+
+        The same key of a user gives the same order again. Raises `UserError`: no such cart, not active, empty, a product not for sale or
+        out of stock, a key of another order. Raises pydantic's `ValidationError` for texts that are too long.
+        """
+        checkout = Checkout(payment_method=payment_method, idempotency_key=idempotency_key)
+        carts = self.repositories.of(CartRepository)
+        found = await carts.lock_own(cart_id)
+        made = await self._made_before(self.viewer.user_id if found is None else found.user_id, cart_id, checkout)
+        if made is not None:
+            return made
+        cart = require_active(found)
+        if cart.user_id is None:
+            raise UserError(ErrorCode.FORBIDDEN, "the cart is a guest's; it can be ordered after signing in", "cart_id")
+        lines, repriced = await self._priced_lines(cart)
+        order = {**_copied(cart), **as_values(checkout), "cart_id": cart_id, "total": _total(lines)}
+        await carts.convert(cart, order["total"], repriced)
+        return (await self._create(order, lines)).order
+
+    # --- Status
+
+    @transactional
+    async def update_status(self, id: UUID, status: OrderStatus) -> Order:
+        """Change an order's status where that is allowed, stamp the time, and move its stock along.
+
+        Raises `UserError` INVALID_TRANSITION naming both statuses, OUT_OF_STOCK when a FAILED order is tried again; `NotFound`.
+        """
+        return await self.move_to(id, status)
+
+    async def move_to(self, id: UUID, status: OrderStatus, **values: Any) -> Order:
+        """As `update_status`, inside the caller's transaction and with other columns."""
+        now = self.repositories.now()
+        stamps = {column: now if stamped is status else None for stamped, column in STAMPS.items()}
+        order = await self._become(id, status, allowed_sources(status), **stamps, **values)
+        await self._move_stock(order, status)
+        return order
+
+    @transactional
+    async def cancel(self, id: UUID) -> Order:
+        """Cancel a PENDING order and give its stock back. Raises `UserError`: no such order, not pending, a payment under way."""
+        order = await self.lock_own(id, "id")
+        if OrderStatus(order.status) not in allowed_sources(OrderStatus.CANCELLED):
+            raise invalid_transition("order", order.status, OrderStatus.CANCELLED, "id")
+        if await self._payments().find_pending(id) is not None:
+            raise UserError(ErrorCode.PAYMENT_IN_PROGRESS, "a payment of this order is under way; try again when it has ended", "id")
+        return await self.move_to(id, OrderStatus.CANCELLED)
+
+    async def lock_own(self, id: UUID, field: str) -> Order:
+        """The order, locked against other writers. Raises `UserError` on `field` where there is none that the viewer may change."""
+        order = await self.lock_by_id(id)
+        if order is None or not (order.user_id == self.viewer.user_id or self.viewer.can("orders:write")):
+            raise UserError(ErrorCode.NOT_FOUND, "you have no order with this id", field)
+        return order
+
+    # --- Payments
+
+    async def create_payment(self, order_id: UUID, payment: PaymentCreate) -> Payment:
+        """Record a charge for an order, tried or done, and stamp its time. Raises `NotFound`."""
+        await self.get_by_id(order_id)
+        stamp = {PAYMENT_STAMPS[payment.status]: self.repositories.now()} if payment.status in PAYMENT_STAMPS else {}
+        return await self._payments().create({**as_values(payment), **stamp, "order_id": order_id})
+
+    @transactional
+    async def open_payment(self, id: UUID, attempt: Attempt) -> Payment:
+        """The payment of an attempt: a new PENDING one, or the one that the same attempt made before, in whatever state.
+
+        A FAILED order becomes PENDING again and reserves its pieces again. Raises `UserError`: no such order, not payable, out of stock,
+        another payment under way, a key of another payment.
+        """
+        order = await self.lock_own(id, "order_id")
+        known = await self._payments().find_attempt(id, attempt)
+        if known is not None:
+            return known
+        if order.status == OrderStatus.FAILED:
+            order = await self.move_to(id, OrderStatus.PENDING)
+        if order.status != OrderStatus.PENDING:
+            raise UserError(ErrorCode.INVALID_TRANSITION, f"the order is {order.status} and cannot be paid", "order_id")
+        payment = PaymentCreate(
+            amount=order.total,
+            currency=order.currency,
+            provider=attempt.provider,
+            method=order.payment_method,
+            idempotency_key=attempt.idempotency_key,
+            metadata={SOURCE: attempt.source},
+        )
+        return await self.create_payment(id, payment)
+
+    @transactional
+    async def settle_payment(self, payment: Payment, charge: Charge) -> None:
+        """Write what became of a charge: payment, order and stock together. Of several callers the first one counts."""
+        order = await self.lock_by_id(payment.order_id)
+        payments = self._payments()
+        current = await payments.get_by_id(payment.id)
+        if order is None or current.status != PaymentStatus.PENDING:
+            return
+        if charge.succeeded:
+            await payments.update_status(payment.id, PaymentStatus.COMPLETED, transaction_id=charge.id)
+        else:
+            failure = {"failure_code": charge.failure_code, "failure_message": charge.failure_message}
+            await payments.update_status(payment.id, PaymentStatus.FAILED, transaction_id=charge.id, **failure)
+        if order.status != OrderStatus.PENDING:
+            log.error(
+                "payment_of_closed_order", order=str(order.id), status=order.status, payment=str(payment.id), charged=charge.succeeded
+            )
+        elif charge.succeeded:
+            await self.move_to(order.id, OrderStatus.COMPLETED, payment_id=payment.id)
+        else:
+            await self.move_to(order.id, OrderStatus.FAILED)
+
+    # --- Steps
+
+    async def _create_checked(self, order: OrderCreate, items: Sequence[OrderItemCreate]) -> PlacedOrder:
+        lines = [as_values(item) for item in items]
+        if not 1 <= len(lines) <= MAX_LINES:
+            raise UserError(ErrorCode.INVALID, f"an order has 1 to {MAX_LINES} lines", "items")
+        if any(line["currency"] != order.currency for line in lines):
+            raise UserError(ErrorCode.CURRENCY_MISMATCH, f"every line must be in the order's currency, {order.currency}", "items")
+        if order.total != _total(lines):
+            raise UserError(ErrorCode.INVALID, f"the total must be the sum of the lines, {_total(lines)}", "total")
+        return await self._create(as_values(order), lines)
+
+    async def _create(self, order: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> PlacedOrder:
+        row = await self.create(order)
+        sold = {} if all(line.get("name") for line in lines) else await self._sold(line["product_id"] for line in lines)
+        items = await self._items().create_many([_as_sold(row, line, sold) for line in lines])
+        await self._reserve(_pieces(items), "cart_id")
+        return PlacedOrder(row, items, self.repositories)
+
+    async def _made_before(self, user_id: UUID | None, cart_id: UUID, checkout: Checkout) -> Order | None:
+        """The order that a key has made; refused where the request was another."""
+        if checkout.idempotency_key is None:
+            return None
+        orders = self.repositories.unscoped.of(OrderRepository)
+        found = await orders.find_first({"user_id": user_id, "idempotency_key": checkout.idempotency_key})
+        if found is not None and (found.cart_id, found.payment_method) != (cart_id, checkout.payment_method):
+            raise UserError(ErrorCode.CONFLICT, KEY_OF_OTHER_ORDER, "idempotency_key")
+        return found
+
+    async def _priced_lines(self, cart: Cart) -> tuple[list[dict[str, Any]], dict[UUID, Decimal]]:
+        """The cart's lines at the products' present prices, and the prices that are new to the cart."""
+        items = await self.repositories.unscoped.of(CartItemRepository).find_by_cart(cart.id)
+        if not items:
+            raise UserError(ErrorCode.EMPTY_CART, "the cart is empty; add a product first", "cart_id")
+        ids = [item.product_id for item in items]
+        sold = await self.repositories.unscoped.of(ProductRepository).lock_for_sale(ids, cart.store_id)
+        gone = [id for id in ids if id not in sold or sold[id].currency != cart.currency]
+        if gone:
+            names = ", ".join(product.name for product in (await self._sold(gone)).values())
+            raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, f"no longer for sale here, take out of the cart: {names}", "cart_id")
+        lines = [_line(sold[item.product_id], item.quantity) for item in items]
+        return lines, {item.product_id: sold[item.product_id].price for item in items if item.price != sold[item.product_id].price}
+
+    async def _move_stock(self, order: Order, status: OrderStatus) -> None:
+        """What a transition means for the pieces of the order; each status can be reached from one side only."""
+        pieces = _pieces(await self._items().find_by_order(order.id))
+        if status is OrderStatus.PENDING:
+            await self._reserve(pieces, "order_id")
+            return
+        short = await (self._stock().commit(pieces) if status is OrderStatus.COMPLETED else self._stock().release(pieces))
+        if short:
+            log.error("stock_was_not_reserved", order=str(order.id), status=status.value, products=[str(id) for id in short])
+
+    async def _reserve(self, pieces: Mapping[UUID, int], field: str) -> None:
+        missing = await self._stock().reserve(pieces)
+        if not missing:
+            return
+        names = await self._sold(missing)
+        left = {row.product_id: row.available for row in await self._stock().find_by_product_ids(missing) if row is not None}
+        short = ", ".join(f"{names[id].name} ({pieces[id]} wanted, {left.get(id, 0)} available)" for id in missing)
+        raise UserError(ErrorCode.OUT_OF_STOCK, f"not enough in stock: {short}", field)
+
+    async def _sold(self, ids: Iterable[UUID]) -> dict[UUID, Product]:
+        """Products whether they are still for sale or not."""
+        found = await self.repositories.unscoped.of(ProductRepository).find_sold_by_ids(list(ids))
+        return {product.id: product for product in found if product is not None}
+
+    def _items(self) -> OrderItemRepository:
+        return self.repositories.unscoped.of(OrderItemRepository)
+
+    def _payments(self) -> PaymentRepository:
+        return self.repositories.unscoped.of(PaymentRepository)
+
+    def _stock(self) -> InventoryRepository:
+        return self.repositories.unscoped.of(InventoryRepository)
+
+
+def _total(lines: Iterable[Mapping[str, Any]]) -> Decimal:
+    return sum((line_total(line["price"], line["quantity"], line["currency"]) for line in lines), Decimal(0))
+
+
+def _pieces(items: Iterable[OrderItem]) -> dict[UUID, int]:
+    return {item.product_id: item.quantity for item in items}
+
+
+def _copied(cart: Cart) -> dict[str, Any]:
+    """What an order has of its cart."""
+    return {"user_id": cart.user_id, "store_id": cart.store_id, "currency": cart.currency}
+
+
+def _line(product: Product, quantity: int) -> dict[str, Any]:
+    """A line as it is sold now."""
+    return {
+        "product_id": product.id,
+        "name": product.name,
+        "sku": product.sku,
+        "quantity": quantity,
+        "price": product.price,
+        "currency": product.currency,
+    }
+
+
+def _as_sold(order: Order, line: Mapping[str, Any], sold: Mapping[UUID, Product]) -> dict[str, Any]:
+    """A line of an order as it is stored: what it does not say of its product is taken from there."""
+    if line.get("name"):
+        return {**line, "order_id": order.id}
+    product = sold.get(line["product_id"])
+    if product is None:
+        raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, "a product of the order does not exist", "items")
+    return {**line, "order_id": order.id, "name": product.name, "sku": line.get("sku") or product.sku}

@@ -1,0 +1,95 @@
+"""Payments: what was charged for orders, or tried."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select
+
+from app.core.batch import many_by
+from app.core.errors import ErrorCode, UserError
+from app.core.paging import NEWEST_FIRST, Sort
+from app.core.security import ViewerKind
+from app.core.status import StatusRepository
+from app.orders.models import Payment, PaymentStatus
+from app.orders.repository.scope import of_visible_order
+
+MAX_PAYMENTS_SHOWN = 100
+STAMPS = {PaymentStatus.COMPLETED: "completed_at", PaymentStatus.FAILED: "failed_at", PaymentStatus.REFUNDED: "refunded_at"}
+SOURCE = "source"
+"""Where a payment's metadata hold the fingerprint of what it is charged to."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A wish to pay: through which provider, from which source (a fingerprint of the card's token), under which key of the caller."""
+
+    provider: str
+    source: str
+    idempotency_key: str | None = None
+
+
+class PaymentRepository(StatusRepository[Payment]):
+    """Payments are seen through their order."""
+
+    model = Payment
+
+    find_by_order_ids = many_by("order_id", sorts=(Sort("created_at"), Sort("id")), limit=MAX_PAYMENTS_SHOWN, scoped=False)
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return of_visible_order(table, viewer)
+
+    async def find_by_order(self, order_id: UUID) -> list[Payment]:
+        return await self.find_many({"order_id": order_id}, NEWEST_FIRST)
+
+    async def find_by_status(self, status: PaymentStatus) -> list[Payment]:
+        return await self.find_many({"status": status.value}, NEWEST_FIRST)
+
+    async def find_by_transaction_id(self, transaction_id: str, provider: str | None = None) -> Payment | None:
+        """The payment of a charge; providers may give the same name to different ones."""
+        return await self.find_first({"transaction_id": transaction_id, **({"provider": provider} if provider else {})})
+
+    async def find_pending(self, order_id: UUID) -> Payment | None:
+        """The charge whose outcome is not known yet: at most one, since a payment is opened under its order's lock."""
+        return await self.find_first({"order_id": order_id, "status": PaymentStatus.PENDING.value})
+
+    async def find_attempt(self, order_id: UUID, attempt: Attempt) -> Payment | None:
+        """The payment that the attempt made before, in whatever state. An attempt without a key is one only while it is pending.
+
+        Raises `UserError`: the key was used with another source, or another attempt is under way.
+        """
+        if attempt.idempotency_key is not None:
+            known = await self.find_first({"order_id": order_id, "idempotency_key": attempt.idempotency_key})
+            if known is not None and _source(known) != attempt.source:
+                raise UserError(ErrorCode.CONFLICT, "this idempotency key was used with another payment token", "idempotency_key")
+            if known is not None:
+                return known
+        pending = await self.find_pending(order_id)
+        if pending is None or (pending.idempotency_key, _source(pending)) == (attempt.idempotency_key, attempt.source):
+            return pending
+        message = "another payment of this order is under way; repeat it with its own key, or try again when it has ended"
+        raise UserError(ErrorCode.PAYMENT_IN_PROGRESS, message, "order_id")
+
+    async def update_status(self, id: UUID, status: PaymentStatus, **details: Any) -> Payment:
+        """Say how a charge ended, with its other columns, and stamp the time.
+
+        Raises `UserError` INVALID_TRANSITION naming both statuses, `NotFound`.
+        """
+        stamp = {STAMPS[status]: self.repositories.now()} if status in STAMPS else {}
+        return await self._become(id, status, status.sources, **stamp, **details)
+
+    async def get_payment_stats(self) -> dict[str, int]:
+        """How many payments there are of each status."""
+        statement = self.statement(
+            "get_payment_stats",
+            lambda: (
+                select(self.table.c.status, func.count().label("payments")).where(self.visible(self.table)).group_by(self.table.c.status)
+            ),
+        )
+        found = {row["status"]: row["payments"] for row in await self.rows(statement)}  # type: ignore[index]
+        return {status.value.lower(): found.get(status.value, 0) for status in PaymentStatus}
+
+
+def _source(payment: Payment) -> Any:
+    details: dict[str, Any] = payment["metadata"] or {}  # type: ignore[index]
+    return details.get(SOURCE)
