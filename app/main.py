@@ -1,7 +1,8 @@
 """The gateway: routes, middleware, and the lifespan that opens and closes every resource."""
 
+import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -22,19 +23,24 @@ from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
 from app.api.graphiql import GraphiQLPage
 from app.api.health import Check, Health
 from app.api.limits import Limits
-from app.api.middleware import Requests
+from app.api.middleware import CannotStart, Requests
 from app.api.rate_limit import RateLimiter
 from app.api.trusted_documents import TrustedDocuments, read_manifest
+from app.core.embedded import EmbeddedPostgresError
+from app.core.errors import RepositoryError
 from app.core.factory import RepositoryFactory
 from app.core.logging import configure
 from app.core.metrics import Metrics
-from app.execution.runtime import CompiledExecution
+from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
+from app.execution.runtime import CompiledExecution
 from app.orders.provider import PaymentProvider, TestPaymentProvider
 from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
 from app.settings import ExecutionMode, Settings, read_settings
+
+EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSError)
 
 log = structlog.get_logger(__name__)
 
@@ -92,17 +98,29 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        settings = self._settings
-        migrate = not settings.is_production or settings.database_url is None
-        async with open_resources(settings, migrate=migrate, metrics=self._metrics) as resources, self._quotas() as quotas:
-            services = self._services(quotas)
-            self._endpoint = self._make_endpoint(resources, services)
-            self._health.checks.update(checks(resources))
-            if settings.demo_data:
-                await seed_demo(resources.repositories, services.passwords.hash)
-            log.info("gateway_ready", url=f"http://{settings.host}:{settings.port}/graphql")
+        async with AsyncExitStack() as stack:
+            try:
+                await self._open(stack)
+            except EXPECTED_AT_START as error:
+                cause = f" ({error.__cause__})" if error.__cause__ else ""
+                raise CannotStart(f"the gateway cannot start: {error}{cause}") from error
+            # What is there now stays: a full garbage collection, which stops every request, need not look at it.
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
+            log.info("gateway_ready", url=f"http://{self._settings.host}:{self._settings.port}/graphql")
             yield
             log.info("gateway_stopping")
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        migrate = not settings.is_production or settings.database_url is None
+        resources = await stack.enter_async_context(open_resources(settings, migrate=migrate, metrics=self._metrics))
+        services = self._services(await stack.enter_async_context(self._quotas()))
+        self._endpoint = self._make_endpoint(resources, services)
+        self._health.checks.update(checks(resources))
+        if settings.demo_data:
+            await seed_demo(resources.repositories, services.passwords.hash)
 
     @asynccontextmanager
     async def _quotas(self) -> AsyncIterator[Quotas]:

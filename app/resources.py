@@ -58,11 +58,12 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database_dsn(settings))
-        if migrate:
-            await migrate_all(dsn)
         database = Database(dsn, _options(settings))
         await database.open()
         stack.push_async_callback(database.close)
+        if migrate:
+            await database.ping()
+            await migrate_all(dsn)
         cache = Cache(_cache_backend(settings), metrics, settings.cache_ttl, _pubsub(settings, dsn))
         await cache.open()
         stack.push_async_callback(cache.close)

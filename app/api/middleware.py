@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,6 +20,10 @@ KNOWN_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
 log = structlog.get_logger(__name__)
 
 
+class CannotStart(Exception):
+    """Something that the gateway needs is missing or away; the text says what, for whoever runs it."""
+
+
 class Requests:
     """Names, times and counts each request. A client's X-Request-ID is kept where it is harmless."""
 
@@ -30,10 +35,22 @@ class Requests:
             self._headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, partial(_tell, send))
+        elif scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        await Exchange(self._app, self._metrics, self._headers, scope, send).run(receive)
+        else:
+            await Exchange(self._app, self._metrics, self._headers, scope, send).run(receive)
+
+
+async def _tell(send: Send, message: Message) -> None:
+    """Pass on what the lifespan says; of a start that failed for a reason to be expected, the reason without the stack."""
+    if message["type"] == "lifespan.startup.failed":
+        *_, last = message["message"].strip().splitlines()
+        kind, _, reason = last.partition(": ")
+        if kind == f"{__name__}.{CannotStart.__name__}":
+            message = {**message, "message": reason}
+    await send(message)
 
 
 class Exchange:
