@@ -7,15 +7,16 @@ from typing import Any
 
 import orjson
 import structlog
-from starlette.datastructures import MutableHeaders
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from app.api.errors import INTERNAL_SERVER_ERROR
 from app.core.metrics import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}", re.ASCII)
 KNOWN_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
+OTHER_PATH = "other"
 
 log = structlog.get_logger(__name__)
 
@@ -28,19 +29,31 @@ class Requests:
     """Names, times and counts each request. A client's X-Request-ID is kept where it is harmless."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, *, strict_transport: bool) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+        self.app = app
+        self.metrics = metrics
+        self.headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
         if strict_transport:
-            self._headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+            self.headers.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._timers = {path: metrics.request_seconds.labels(path) for path in (*KNOWN_PATHS, OTHER_PATH)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, partial(_tell, send))
+            await self.app(scope, receive, partial(_tell, send))
         elif scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         else:
-            await Exchange(self._app, self._metrics, self._headers, scope, send).run(receive)
+            await Exchange(self, scope, send).run(receive)
+
+    def record(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count and time an answer."""
+        known = path if path in KNOWN_PATHS else OTHER_PATH
+        counter = self._counters.get((method, known, status))
+        if counter is None:
+            counter = self._counters[method, known, status] = self.metrics.requests.labels(method, known, status)
+        counter.inc()
+        self._timers[known].observe(seconds)
+        log.debug("request", method=method, path=path, status=status, seconds=round(seconds, 4))
 
 
 async def _tell(send: Send, message: Message) -> None:
@@ -56,36 +69,37 @@ async def _tell(send: Send, message: Message) -> None:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, headers: dict[str, str], scope: Scope, send: Send) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._headers = headers
+    def __init__(self, requests: Requests, scope: Scope, send: Send) -> None:
+        self._requests = requests
         self._scope = scope
         self._send = send
         self._status = 0
         self._id = _request_id(scope)
 
     async def run(self, receive: Receive) -> None:
+        """The id is bound for the logs of the task that serves this request, and of no other."""
         self._scope.setdefault("state", {})["request_id"] = self._id
+        structlog.contextvars.bind_contextvars(request_id=self._id)
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=self._id), self._metrics.in_flight.track_inprogress():
-            try:
-                await self._app(self._scope, receive, self._respond)
-            except Exception:
-                log.exception("request_failed")
-                if self._status:
-                    raise
-                await self._apologise()
-            finally:
-                self._record(time.perf_counter() - started)
+        self._requests.metrics.in_flight.inc()
+        try:
+            await self._requests.app(self._scope, receive, self._respond)
+        except Exception:
+            log.exception("request_failed")
+            if self._status:
+                raise
+            await self._apologise()
+        finally:
+            self._requests.metrics.in_flight.dec()
+            self._requests.record(self._scope["method"], self._scope["path"], self._status, time.perf_counter() - started)
 
     async def _respond(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = MutableHeaders(raw=message["headers"])
-            headers["X-Request-ID"] = self._id
-            for name, value in self._headers.items():
-                headers.setdefault(name, value)
+            given = message["headers"]
+            names = {name for name, _ in given}
+            own = (header for header in self._requests.headers if header[0] not in names)
+            message["headers"] = [*given, (b"x-request-id", self._id.encode()), *own]
         await self._send(message)
 
     async def _apologise(self) -> None:
@@ -97,12 +111,6 @@ class Exchange:
         headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", str(len(body)).encode())]
         await self._respond({"type": "http.response.start", "status": 500, "headers": headers})
         await self._respond({"type": "http.response.body", "body": body})
-
-    def _record(self, seconds: float) -> None:
-        path = self._scope["path"] if self._scope["path"] in KNOWN_PATHS else "other"
-        self._metrics.requests.labels(self._scope["method"], path, self._status).inc()
-        self._metrics.request_seconds.labels(path).observe(seconds)
-        log.debug("request", method=self._scope["method"], path=self._scope["path"], status=self._status, seconds=round(seconds, 4))
 
 
 def _request_id(scope: Scope) -> str:

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -44,6 +45,7 @@ class GraphQLRequest:
     document_id: str | None = None
 
 
+@lru_cache(maxsize=256)
 def media_type_for(accept: str | None) -> str:
     """The one of our two media types that the client likes best (RFC 9110, 12.5.1). Raises 406 when it accepts neither.
 
@@ -110,13 +112,19 @@ async def _json_body(request: Request, max_bytes: int, timeout: float) -> Any:
 
 
 def _check_content_type(request: Request) -> None:
-    content_type, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
+    _check_media_type(request.headers.get("content-type", ""))
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestRefused(415, "The body must be sent without Content-Encoding.", {"Accept-Encoding": "identity"})
+
+
+def _check_media_type(given: str) -> None:
+    if given == JSON:
+        return
+    content_type, *parameters = (part.strip().lower() for part in given.split(";"))
     if content_type != JSON:
         raise RequestRefused(415, f"Content-Type must be {JSON}.", {"Accept-Post": JSON})
     if any(part.startswith("charset=") and part.removeprefix("charset=").strip('"') not in UTF_8 for part in parameters):
         raise RequestRefused(415, "The charset must be UTF-8.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestRefused(415, "The body must be sent without Content-Encoding.", {"Accept-Encoding": "identity"})
 
 
 async def _bounded_body(request: Request, max_bytes: int) -> bytes:

@@ -10,7 +10,7 @@ with the window. While Redis is away each process counts for itself: nobody is l
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -66,7 +66,7 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
 
     def __init__(self, most: int = MAX_COUNTERS, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[Hashable, Window] = {}
         self._most = most
         self._clock = clock
 
@@ -76,6 +76,21 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
         return ()
+
+    def take(self, item: RateLimitItem, who: str) -> Standing:
+        """One unit, and how its key stands then: in one step what the library's strategy says in two, for a tenth of the CPU."""
+        expiry = item.get_expiry()
+        number, share = self._moment(expiry)
+        key = (item.namespace, item.amount, expiry, who)
+        window = self._window(key, number)
+        granted = math.floor(window.previous * share) + window.current + 1 <= item.amount
+        if granted:
+            window = Window(number, window.current + 1, window.previous)
+            self._keep(key, window)
+        left = max(0, item.amount - math.floor(window.previous * share + window.current))
+        resets = [share * expiry % (expiry / window.previous)] if window.previous else []
+        resets += [share * expiry % expiry] if window.current else []
+        return Standing(granted, left, _seconds(min(resets, default=0)))
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         number, share = self._moment(expiry)
@@ -120,7 +135,7 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
         number = math.floor(elapsed)
         return number, 1 - (elapsed - number)
 
-    def _keep(self, key: str, window: Window) -> None:
+    def _keep(self, key: Hashable, window: Window) -> None:
         """The dictionary's order is that of the keys' last windows, so what is dropped was quiet longest."""
         known = self._windows.get(key)
         if known is None or known.number != window.number:
@@ -129,7 +144,7 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
                 del self._windows[next(iter(self._windows))]
         self._windows[key] = window
 
-    def _window(self, key: str, number: int) -> Window:
+    def _window(self, key: Hashable, number: int) -> Window:
         found = self._windows.get(key)
         return found.at(number) if found else Window(number)
 
@@ -222,7 +237,7 @@ class Quotas:
     """Takes units from quotas. `failed` is told of every time that Redis was given up for a while."""
 
     def __init__(self, redis_url: str | None = None, failed: Callable[[], None] = lambda: None) -> None:
-        self._local = SlidingWindowCounterRateLimiter(LocalCounters())
+        self._local = LocalCounters()
         self._shared = SharedCounters(redis_url, failed) if redis_url else None
 
     async def close(self) -> None:
@@ -232,11 +247,7 @@ class Quotas:
     async def take(self, item: RateLimitItem, who: str) -> Standing:
         """One unit of the quota of `who`; `item.namespace` tells apart quotas of equal size."""
         shared = await self._shared.take(item, who) if self._shared else None
-        if shared is not None:
-            return shared
-        granted = await self._local.hit(item, who)
-        resets, remaining = await self._local.get_window_stats(item, who)
-        return Standing(granted, remaining, _seconds(resets - time.time()))
+        return self._local.take(item, who) if shared is None else shared
 
 
 def _seconds(duration: float) -> int:
