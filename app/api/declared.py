@@ -6,7 +6,10 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLObjectType
+from strawberry.relay import GlobalID
+from strawberry.scalars import is_scalar
 from strawberry.types.arguments import convert_arguments
+from strawberry.types.base import StrawberryOptional
 from strawberry.types.field import StrawberryField
 
 from app.api.connection import page_request
@@ -24,6 +27,7 @@ from app.execution.declarations import (
     NodeLookup,
     Reader,
     Relation,
+    Total,
 )
 
 DEFINITION = "strawberry-definition"
@@ -31,6 +35,7 @@ DEFINITION = "strawberry-definition"
 
 SOURCES: dict[str, Callable[[Any], Any]] = {
     "relation": lambda found: found,
+    "total": lambda found: found,
     "listing": lambda found: found,
     "lookup": lambda found: found,
     "node": lambda found: found,
@@ -88,18 +93,33 @@ def _reader(schema: strawberry.Schema, field: StrawberryField, source: Any) -> R
     """How the field's arguments are read: exactly as its resolver would."""
     if isinstance(source, Relation):
         source = source.listing
-    if source is None or isinstance(source, Money | Computed):
+    if source is None or isinstance(source, Money | Computed | Total):
         return None
     read: Callable[..., Any] = partial(page_request, source) if isinstance(source, Listing) else source.find
     assert isinstance(source, Listing | Lookup | NodeLookup)
 
+    convert = _converter(schema, field)
+
     def read_arguments(context: Any, given: Mapping[str, Any]) -> Any:
-        return read(context, **_converted(schema, field, given))
+        return read(context, **convert(given))
 
     return read_arguments
 
 
-def _converted(schema: strawberry.Schema, field: StrawberryField, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Coerced arguments as Strawberry gives them to resolvers."""
-    registry = schema.schema_converter.scalar_registry
-    return convert_arguments(dict(given), field.arguments, registry, schema.config)
+def _converter(schema: strawberry.Schema, field: StrawberryField) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Makes of coerced arguments what Strawberry gives to resolvers. Of scalars and enums that is the coerced value itself."""
+    registry, config = schema.schema_converter.scalar_registry, schema.config
+    named = {config.name_converter.from_argument(argument): argument for argument in field.arguments}
+    plain = {name: argument.python_name for name, argument in named.items() if _is_plain(argument.type, registry)}
+
+    def convert(given: Mapping[str, Any]) -> dict[str, Any]:
+        if given.keys() <= plain.keys():
+            return {plain[name]: value for name, value in given.items()}
+        return convert_arguments(dict(given), field.arguments, registry, config)
+
+    return convert
+
+
+def _is_plain(kind: Any, registry: Any) -> bool:
+    inner = kind.of_type if type(kind) is StrawberryOptional else kind
+    return inner is not GlobalID and is_scalar(inner, registry)

@@ -17,7 +17,7 @@ from app.api.connection import annotate_listing, page_request
 from app.api.context import Context, Info
 from app.api.permissions import Access, Guard
 from app.core.paging import PageRequest, Sort
-from app.execution.declarations import Listing, Relation
+from app.execution.declarations import Listing, Relation, Total
 
 
 def _batched(context: Context, relation: Relation, value: Any) -> Any:
@@ -47,6 +47,22 @@ def to_one(repository: str, batch: str = "find_by_ids", *, key: str, access: Acc
 def to_many(repository: str, batch: str, *, key: str = "id", access: Access | None = None, description: str | None = None) -> Any:
     """The bounded list of rows that belong to the parent; the limit is the batch method's."""
     return _related(Relation(repository, batch, key), access, description)
+
+
+def sum_of(repository: str, batch: str, of: str, *, key: str = "id", access: Access | None = None, description: str | None = None) -> Any:
+    """The sum of a whole-number column over the list that `to_many` shows of the same batch; asking for both reads the rows once."""
+    relation = Relation(repository, batch, key)
+
+    async def resolve(root, info):  # type: ignore[no-untyped-def]
+        return sum(getattr(row, of) for row in await _batched(info.context, relation, getattr(root, key)))
+
+    resolve.__annotations__ = {"root": Any, "info": Info}
+    return strawberry.field(
+        resolver=resolve,
+        description=description,
+        extensions=[Guard(access)] if access else [],
+        metadata={"total": Total(relation, of), "access": access},
+    )
 
 
 def to_connection(

@@ -11,17 +11,15 @@ from strawberry.scalars import JSON
 from app.accounts.types import User
 from app.api.computed import computed
 from app.api.connection import OrderDirection
-from app.api.context import Info
 from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.relations import to_many, to_one
+from app.api.relations import sum_of, to_many, to_one
 from app.api.scalars import MoneyText
 from app.carts import models
 from app.catalog.types import Product
 from app.core import money as amounts
-from app.execution.declarations import Relation
 from app.stores.types import Store
 
 if TYPE_CHECKING:
@@ -48,15 +46,6 @@ class CartItem(Node):
     product: Product = to_one("products", "find_sold_by_ids", key="product_id")
 
 
-LINES = Relation("cart_items", "find_by_cart_ids", "id")
-
-
-async def _item_count(root: strawberry.Parent[models.Cart], info: Info) -> int:
-    """From the lines that `items` shows, through the same loader: asking for both reads them once."""
-    lines = await info.context.loader(LINES, info.context.repositories.cart_items.find_by_cart_ids).load(root.id)
-    return sum(line.quantity for line in lines)
-
-
 @strawberry.type(description="What a shopper means to buy at a store.")
 class Cart(Node):
     model = models.Cart
@@ -69,8 +58,8 @@ class Cart(Node):
     metadata: JSON | None
     created_at: datetime
     updated_at: datetime
-    items: list[CartItem] = to_many(LINES.repository, LINES.batch, key=LINES.key, description="In the order in which they were put in.")
-    item_count: int = strawberry.field(resolver=_item_count, description="How many pieces it holds.")
+    items: list[CartItem] = to_many("cart_items", "find_by_cart_ids", description="In the order in which they were put in.")
+    item_count: int = sum_of("cart_items", "find_by_cart_ids", "quantity", description="How many pieces it holds.")
     user: User | None = to_one("users", "find_known_by_ids", key="user_id")
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
     order: Annotated["Order", strawberry.lazy("app.orders.types")] | None = to_one(

@@ -81,6 +81,14 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Total:
+    """The field shows the sum of a whole-number column over the bounded list of related rows; 0 where there are none."""
+
+    relation: Relation
+    column: str
+
+
+@dataclass(frozen=True)
 class Lookup:
     """A root field that shows the first row a filter finds; `find(context, **arguments)` gives the filter, or None for no row."""
 
@@ -95,7 +103,7 @@ class NodeLookup:
     find: Callable[..., tuple[str, Any]]
 
 
-Source = Column | GlobalId | Money | Computed | Relation | Listing | Lookup | NodeLookup
+Source = Column | GlobalId | Money | Computed | Total | Relation | Listing | Lookup | NodeLookup
 
 Reader = Callable[[Any, Mapping[str, Any]], Any]
 """Reads coerced arguments in the request's context: a `PageRequest` of a list, the filter of a `Lookup`, the place of a `NodeLookup`."""

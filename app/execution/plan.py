@@ -17,11 +17,7 @@ from graphql import (
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
-    ListValueNode,
-    ObjectValueNode,
     OperationDefinitionNode,
-    ValueNode,
-    VariableNode,
     get_named_type,
     get_nullable_type,
     is_leaf_type,
@@ -29,9 +25,10 @@ from graphql import (
     is_non_null_type,
 )
 from graphql.execution.collect_fields import CollectedFields, FieldDetails, FragmentDetails, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues, get_argument_values
+from graphql.execution.values import VariableValues
 
 from app.core.security import Viewer
+from app.execution.arguments import QuickArguments, quick_arguments, take_arguments, uses_variables
 from app.execution.declarations import (
     Computed,
     Declarations,
@@ -188,12 +185,12 @@ class Ask:
     """Whether they mean something else to each viewer."""
 
     @cached_property
-    def _literal(self) -> dict[str, Any]:
-        return get_argument_values(self.definition, self.node, VariableValues({}, {}))
+    def _quick(self) -> QuickArguments | None:
+        return quick_arguments(self.definition, self.node)
 
     def arguments(self, variables: VariableValues) -> dict[str, Any]:
         """The coerced arguments; raises `GraphQLError`."""
-        return get_argument_values(self.definition, self.node, variables) if self.varies else self._literal
+        return take_arguments(self.definition, self.node, self._quick, variables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -421,15 +418,6 @@ def _ask(declared: Declared, definition: GraphQLField, found: list[FieldDetails]
         varies=any(uses_variables(argument.value) for argument in node.arguments or ()),
         personal=isinstance(listing, Listing) and listing.own is not None,
     )
-
-
-def uses_variables(value: ValueNode) -> bool:
-    """Whether a literal holds a variable."""
-    if isinstance(value, ListValueNode):
-        return any(map(uses_variables, value.values or ()))
-    if isinstance(value, ObjectValueNode):
-        return any(uses_variables(part.value) for part in value.fields or ())
-    return isinstance(value, VariableNode)
 
 
 def shape_of(plan: Plan) -> Mapping[str, Any]:

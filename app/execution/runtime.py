@@ -29,20 +29,20 @@ from graphql import (
 from graphql.execution.values import VariableValues
 
 from app.core.database import Statement, compile_statement
-from app.core.errors import BadInput
+from app.core.errors import BadInput, Unavailable
 from app.core.metrics import Metrics
 from app.core.repository import ListQuery
 from app.core.security import Viewer
+from app.execution.arguments import NO_VARIABLES, QuickVariables, quick_variables, uses_variables
 from app.execution.declarations import Declarations
 from app.execution.fill import filler
-from app.execution.plan import Ask, NodeRoot, Paged, Plan, Planner, Root, TypeName, uses_variables
+from app.execution.plan import Ask, NodeRoot, Paged, Plan, Planner, Root, TypeName
 from app.execution.refusal import Refused
 from app.execution.statement import Composer, prefix
 from app.execution.values import ANOMALY
 
 MOST_PLANS = 2000
 MOST_STATEMENTS = 2000
-NO_VARIABLES = VariableValues({}, {})
 SWITCHES = frozenset({"skip", "include"})
 
 log = structlog.get_logger(__name__)
@@ -54,8 +54,8 @@ class Outline:
 
     document: DocumentNode
     operation: OperationDefinitionNode
-    has_variables: bool
     switches: tuple[str, ...]
+    quick: QuickVariables | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class CompiledExecution:
     async def execute(
         self, text: str, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any], context: Any
     ) -> bytes | None:
-        """The answer to a valid query, as JSON without errors; None where resolvers must give it.
+        """The answer to a valid query, as JSON without errors; None where resolvers must give it. Raises `Unavailable`.
 
         `text` is the document's own, by which its plans are found. `context` is the request's: its `repositories` are scoped to its
         `viewer`, and the readers of arguments get it.
@@ -102,6 +102,9 @@ class CompiledExecution:
         except Refused as refused:
             self._metrics.executions.labels("standard", refused.reason).inc()
             return None
+        except Unavailable:
+            # Resolvers would wait for the same database once more.
+            raise
         except Exception:
             log.warning("compiled_execution_failed", exc_info=True)
             self._metrics.executions.labels("standard", "exception").inc()
@@ -134,8 +137,11 @@ class CompiledExecution:
         return found
 
     def _variables(self, outline: Outline, given: Mapping[str, Any]) -> VariableValues:
-        if not outline.has_variables:
+        if not outline.operation.variable_definitions:
             return NO_VARIABLES
+        quick = outline.quick(given) if outline.quick is not None else None
+        if quick is not None:
+            return quick
         found = get_variable_values(self._schema, outline.operation.variable_definitions or (), dict(given), max_errors=1)
         if isinstance(found, list):
             raise Refused("bad_input", found[0].message)
@@ -259,4 +265,4 @@ def outlined(document: DocumentNode, operation: OperationDefinitionNode) -> Outl
     visit(document, reader)
     if reader.others:
         return Refused("directive", ", ".join(sorted(reader.others)))
-    return Outline(document, operation, bool(operation.variable_definitions), tuple(reader.switches))
+    return Outline(document, operation, tuple(reader.switches), quick_variables(operation))

@@ -24,7 +24,7 @@ from app.core.batch import Batch
 from app.core.paging import Sort, with_tie_break
 from app.core.repository import ListQuery, ListShape, Repository
 from app.execution import values
-from app.execution.declarations import Column, GlobalId, Money
+from app.execution.declarations import Column, GlobalId, Money, Relation, Total
 from app.execution.plan import (
     Count,
     Cursor,
@@ -90,7 +90,7 @@ class Composer:
     def _part(self, level: Level, part: Part, row: FromClause) -> Any:
         repository = self._repository(level.repository)
         if isinstance(part, Leaf):
-            return values.global_id(level.type_name, row.c.id) if isinstance(part.source, GlobalId) else _leaf(repository, part, row)
+            return self._leaf(level, part, row)
         if isinstance(part, TypeName):
             return values.quoted(part.name)
         if isinstance(part, Fill):
@@ -99,20 +99,31 @@ class Composer:
             return self.page(part, row).scalar_subquery()
         return self._related(repository, part, row)
 
-    def _related(self, parent: Repository[Any], part: One | Many, row: FromClause) -> Any:
-        relation = part.relation
+    def _leaf(self, level: Level, part: Leaf, row: FromClause) -> Any:
+        if isinstance(part.source, GlobalId):
+            return values.global_id(level.type_name, row.c.id)
+        if isinstance(part.source, Total):
+            return self._total(self._repository(level.repository), part.source, row)
+        return _column(self._repository(level.repository), part, row)
+
+    def _total(self, parent: Repository[Any], total: Total, row: FromClause) -> Any:
+        table, _, rows = self._rows(parent, total.relation, row, many=True)
+        found = rows.with_only_columns(table.c[total.column], maintain_column_froms=True).subquery(self.name("o"))
+        return select(values.whole_number(func.coalesce(func.sum(found.c[total.column]), literal_column("0")))).scalar_subquery()
+
+    def _rows(self, parent: Repository[Any], relation: Relation, row: FromClause, *, many: bool) -> tuple[FromClause, Batch, Select[Any]]:
+        """The rows that a relation gives a parent: their table, the declared batch, and the batch's own statement."""
         repository = self._repository(relation.repository)
-        batch: Batch = getattr(type(repository), relation.batch)
-        if not isinstance(batch, Batch):
-            raise Refused("unknown_field", f"{relation.repository}.{relation.batch} is no declared batch")
+        batch = getattr(type(repository), relation.batch)
+        if not isinstance(batch, Batch) or (many and parent.columns[relation.key].nullable):
+            raise Refused("unknown_field", f"{relation.repository}.{relation.batch} of {relation.key}")
         table = repository.table.alias(self.name("t"))
         base = repository.base(table, scoped=batch.scoped)
-        own = batch.rows_of(base, table, row.c[relation.key], repository.model.metadata.tables.__getitem__)
-        if isinstance(part, Many):
-            if parent.columns[relation.key].nullable:
-                raise Refused("unknown_field", f"{part.key} of a parent without a key")
-            return self._list(part.level, own, table)
-        return self._one(parent, part, batch, own, table)
+        return table, batch, batch.rows_of(base, table, row.c[relation.key], repository.model.metadata.tables.__getitem__)
+
+    def _related(self, parent: Repository[Any], part: One | Many, row: FromClause) -> Any:
+        table, batch, own = self._rows(parent, part.relation, row, many=isinstance(part, Many))
+        return self._list(part.level, own, table) if isinstance(part, Many) else self._one(parent, part, batch, own, table)
 
     def _list(self, level: Level, rows: Select[Any], table: FromClause) -> Any:
         found, whole = self._objects(level, rows, table)
@@ -256,7 +267,7 @@ def prefix(ask: int) -> str:
     return f"a{ask}_"
 
 
-def _leaf(repository: Repository[Any], part: Leaf, row: FromClause) -> Any:
+def _column(repository: Repository[Any], part: Leaf, row: FromClause) -> Any:
     source = part.source
     if isinstance(source, Money):
         if repository.columns[source.column].nullable or repository.columns[source.currency].nullable:

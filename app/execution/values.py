@@ -131,7 +131,7 @@ def _as_it_is(value: Expression) -> Expression:
     return value
 
 
-def _int(value: Expression) -> Expression:
+def whole_number(value: Expression) -> Expression:
     """GraphQL's Int has 32 bits."""
     fits = value.between(literal_column(str(SMALLEST_INT)), literal_column(str(LARGEST_INT)))
     return case((value.is_(None), null()), (fits, func.to_json(value)), else_=ANOMALOUS_JSON)
@@ -161,7 +161,7 @@ _SHOWN: dict[tuple[type[Any] | None, str], Callable[[Expression], Expression]] =
     (Uuid, "ID"): _text,
     (Integer, "Int"): _as_it_is,
     (SmallInteger, "Int"): _as_it_is,
-    (BigInteger, "Int"): _int,
+    (BigInteger, "Int"): whole_number,
     (Integer, "Float"): _as_it_is,
     (Boolean, "Boolean"): _as_it_is,
     (Float, "Float"): _float,
