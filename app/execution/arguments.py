@@ -9,7 +9,6 @@ from typing import Any
 
 from graphql import (
     FieldNode,
-    GraphQLArgument,
     GraphQLField,
     ListValueNode,
     NonNullTypeNode,
@@ -65,11 +64,11 @@ def _expected(definition: VariableDefinitionNode) -> tuple[str, Callable[[Any], 
 
 
 def quick_arguments(field: GraphQLField, node: FieldNode) -> QuickArguments | None:
-    """Takes the arguments of a field where each is a variable or holds none, and what is left out has no default."""
+    """Takes the arguments of a field where each is a variable or holds none; those left out have their defaults."""
     given = {argument.name.value: argument.value for argument in node.arguments or ()}
-    if any(name not in given and has_default(definition) for name, definition in field.args.items()):
-        return None
-    variables, literals = {}, {}
+    absent = GraphQLField(field.type, {name: definition for name, definition in field.args.items() if name not in given})
+    literals = get_argument_values(absent, FieldNode(name=node.name, arguments=()), NO_VARIABLES)
+    variables = {}
     for name, value in given.items():
         definition = field.args[name]
         if isinstance(value, VariableNode):
@@ -89,10 +88,6 @@ def quick_arguments(field: GraphQLField, node: FieldNode) -> QuickArguments | No
         return found
 
     return take
-
-
-def has_default(definition: GraphQLArgument) -> bool:
-    return definition.default_value is not Undefined or definition.default is not None
 
 
 def uses_variables(value: ValueNode) -> bool:

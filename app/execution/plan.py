@@ -200,6 +200,13 @@ class Root:
     key: str
     body: Paged | Level
     asks: tuple[Ask, ...]
+    kept: list[Any] = field(default_factory=list)
+    """Where the executor keeps what it made of a root whose arguments never change."""
+
+    @cached_property
+    def head(self) -> bytes:
+        """The root's key as it stands in the answer."""
+        return b'"%b":' % self.key.encode()
 
     @cached_property
     def is_steady(self) -> bool:
@@ -219,6 +226,10 @@ class NodeRoot:
     ask: Ask
     root_of: Callable[[str], Root]
     roots: dict[str, Root] = field(default_factory=dict)
+
+    @cached_property
+    def head(self) -> bytes:
+        return b'"%b":' % self.key.encode()
 
     def root(self, type_name: str) -> Root:
         if type_name not in self.roots:

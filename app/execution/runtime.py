@@ -9,7 +9,7 @@ What depends on what, from the rarest to the most frequent change:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -41,7 +41,10 @@ from app.execution.refusal import Refused
 from app.execution.statement import Composer, prefix
 from app.execution.values import ANOMALY
 
-MOST_PLANS = 2000
+MOST_OUTLINES = 1000
+MOST_PLANS = 16
+"""Plans of one operation: one for each set of permissions and each way that its @skip and @include fall."""
+
 MOST_STATEMENTS = 2000
 SWITCHES = frozenset({"skip", "include"})
 
@@ -56,6 +59,8 @@ class Outline:
     operation: OperationDefinitionNode
     switches: tuple[str, ...]
     quick: QuickVariables | None
+    plans: dict[Any, "Plan | Refused"] = field(default_factory=dict)
+    """The plans of the kinds of viewers that ask for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +89,9 @@ class CompiledExecution:
         self._schema = schema
         self._declarations = declarations
         self._metrics = metrics
-        self._outlines: LRUCache[Any, Outline | Refused] = LRUCache(MOST_PLANS)
-        self._plans: LRUCache[Any, Plan | Refused] = LRUCache(MOST_PLANS)
+        self._compiled, self._filled = (metrics.executions.labels(mode, "") for mode in ("compiled", "filled"))
+        self._outlines: LRUCache[Any, Outline | Refused] = LRUCache(MOST_OUTLINES)
         self._statements: LRUCache[Any, Prepared] = LRUCache(MOST_STATEMENTS)
-        self._steady: LRUCache[Root, tuple[Prepared, dict[str, Any]]] = LRUCache(MOST_STATEMENTS)
 
     async def execute(
         self, text: str, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any], context: Any
@@ -109,7 +113,7 @@ class CompiledExecution:
             log.warning("compiled_execution_failed", exc_info=True)
             self._metrics.executions.labels("standard", "exception").inc()
             return None
-        self._metrics.executions.labels("filled" if answer.filled else "compiled", "").inc()
+        (self._filled if answer.filled else self._compiled).inc()
         return answer.body
 
     async def _answer(self, outline: Outline, given: Mapping[str, Any], context: Any) -> Answer:
@@ -118,11 +122,11 @@ class CompiledExecution:
         parts, filled = [], False
         for root in plan.roots:
             if isinstance(root, TypeName):
-                parts.append(b'"%b":"%b"' % (root.key.encode(), root.name.encode()))
+                parts.append(f'"{root.key}":"{root.name}"'.encode())
                 continue
             answer = await self._root(root, variables, context)
             filled = filled or answer.filled
-            parts.append(b'"%b":%b' % (root.key.encode(), answer.body))
+            parts.append(root.head + answer.body)
         return Answer(b'{"data":{%b}}' % b",".join(parts), filled)
 
     # --- Outlines and plans
@@ -150,10 +154,12 @@ class CompiledExecution:
     def plan(self, outline: Outline, variables: VariableValues, viewer: Viewer) -> Plan:
         """The plan for this viewer; raises `Refused`."""
         switched = tuple(variables.coerced.get(name) for name in outline.switches)
-        key = (outline, viewer.kind, viewer.permissions, switched)
-        found = self._plans.get(key)
+        key = (viewer.kind, viewer.permissions, switched)
+        found = outline.plans.get(key)
         if found is None:
-            found = self._plans[key] = self._planned(outline, variables, viewer)
+            while len(outline.plans) >= MOST_PLANS:
+                del outline.plans[next(iter(outline.plans))]
+            found = outline.plans[key] = self._planned(outline, variables, viewer)
         if isinstance(found, Refused):
             raise Refused(found.reason, found.detail)
         return found
@@ -185,10 +191,10 @@ class CompiledExecution:
     def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
         """The statement of a root field and its values; None where its arguments say that there is no row."""
         if isinstance(root, Root) and root.is_steady:
-            steady = self._steady.get(root)
-            if steady is None:
-                steady = self._steady[root] = self._bound(root, None, variables, context)
-            return steady[0], context.viewer.scope_values | steady[1]
+            if not root.kept:
+                root.kept.append(self._bound(root, None, variables, context))
+            prepared, values = root.kept[0]
+            return prepared, context.viewer.scope_values | values
         where: Mapping[str, Any] | None = None
         if isinstance(root, NodeRoot):
             type_name, key = self._read(root.ask, variables, context)
