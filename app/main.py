@@ -28,6 +28,7 @@ from app.api.health import Check, Health
 from app.api.limits import Limits
 from app.api.middleware import CannotStart, Requests
 from app.api.rate_limit import RateLimiter
+from app.api.request import FastRequest
 from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.core.embedded import EmbeddedPostgresError
 from app.core.errors import RepositoryError
@@ -203,7 +204,7 @@ class Gateway:
         return await self._endpoint.answer(request)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._graphql(Request(scope, receive))
+        response = await self._graphql(FastRequest(scope, receive))
         await response(scope, receive, send)
 
     async def _home(self, _request: Request) -> Response:

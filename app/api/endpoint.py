@@ -6,6 +6,7 @@ One instance serves /graphql. Authentication and repositories come from outside 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -19,7 +20,7 @@ from app.api.context import Context, RequestInfo, SessionCookie
 from app.api.documents import Document, Documents
 from app.api.errors import UNAVAILABLE, AccessDenied, RateLimited, formatted
 from app.api.rate_limit import RateLimiter, rate_headers
-from app.api.request import RESPONSE_JSON, GraphQLRequest, RequestRefused, media_type_for, read_request
+from app.api.request import JSON, RESPONSE_JSON, GraphQLRequest, RequestRefused, late_body, media_type_for, read_request
 from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
@@ -75,7 +76,7 @@ class GraphQLEndpoint:
         self._edge = edge
         self._authenticate = authenticate
         self._services = services
-        self._metrics = metrics
+        self._counted = lru_cache(maxsize=None)(metrics.operations.labels)
         self._options = options
 
     async def answer(self, request: Request) -> Response:
@@ -88,26 +89,30 @@ class GraphQLEndpoint:
         except RequestRefused as refused:
             response = _response({"errors": [{"message": refused.message}]}, media_type, refused.status, refused.headers)
         if info is not None:
-            response.headers.update(rate_headers(info.reply))
+            response.raw_headers += rate_headers(info.reply)
             self._edge.clients.write_session(request, info, response)
         return response
 
     async def _answer(self, request: Request, info: RequestInfo, media_type: str) -> Response:
+        timeout, parameters = self._options.timeout, None
         try:
             await self._edge.limiter.admit_address(info)
-            parameters = await read_request(request, self._options.max_bytes, self._options.timeout)
-            async with asyncio.timeout(self._options.timeout):
+            async with asyncio.timeout(timeout) as deadline:
+                parameters = await read_request(request, self._options.max_bytes)
+                deadline.reschedule(asyncio.get_running_loop().time() + timeout)
                 result = await self._run(request, parameters, info)
         except TimeoutError:
-            log.warning("request_timed_out", seconds=self._options.timeout)
-            result = Outcome.failure(UNAVAILABLE, f"the request took longer than {self._options.timeout:g} s and was stopped", 503)
+            if parameters is None:
+                raise late_body(timeout) from None
+            log.warning("request_timed_out", seconds=timeout)
+            result = Outcome.failure(UNAVAILABLE, f"the request took longer than {timeout:g} s and was stopped", 503)
         except Unavailable:
             result = Outcome.failure(UNAVAILABLE, "the service cannot answer right now; try again shortly", 503)
         except AccessDenied as denied:
             result = Outcome.failure(denied.code, str(denied), 401)
         except RateLimited as limited:
             result = Outcome.limited(limited)
-        self._metrics.operations.labels(result.kind, "error" if "errors" in result.body else "success").inc()
+        self._counted(result.kind, "error" if "errors" in result.body else "success").inc()
         body = result.body if result.composed is None else result.composed
         return _response(body, media_type, result.status(media_type), result.headers)
 
@@ -152,7 +157,7 @@ class GraphQLEndpoint:
             return outcome
         cost = self._documents.cost(document, parameters.operation_name, parameters.variables)
         if outcome.composed is not None:
-            return replace(outcome, composed=b'%b,"extensions":{"cost":%b}}' % (outcome.composed[:-1], orjson.dumps(cost)))
+            return Outcome.answered(b'%b,"extensions":{"cost":%b}}' % (outcome.composed[:-1], orjson.dumps(cost)))
         outcome.body["extensions"] = {"cost": cost}
         return outcome
 
@@ -163,7 +168,7 @@ class GraphQLEndpoint:
         if self._compiled is None or operation.operation is not OperationType.QUERY:
             return None
         answer = await self._compiled.execute(document.text, document.node, operation, parameters.variables, context)
-        return None if answer is None else Outcome({}, 200, "query", composed=answer)
+        return None if answer is None else Outcome.answered(answer)
 
     async def _execute(self, document: Document, parameters: GraphQLRequest, context: Context) -> ExecutionResult:
         result = execute(
@@ -202,6 +207,11 @@ class Outcome:
         return self.response_status if media_type == RESPONSE_JSON or self.always_status else 200
 
     @classmethod
+    def answered(cls, composed: bytes) -> "Outcome":
+        """A query's answer that is JSON already, and has no errors."""
+        return cls({}, 200, "query", composed=composed)
+
+    @classmethod
     def request_errors(cls, errors: list[GraphQLError], info: RequestInfo) -> "Outcome":
         return cls({"errors": [formatted(error, info.id) for error in errors]}, 400)
 
@@ -228,7 +238,27 @@ class Outcome:
 
 
 def _response(body: dict[str, Any] | bytes, media_type: str, status: int, headers: Mapping[str, str]) -> Response:
-    encoded = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    if isinstance(body, bytes):
+        return Composed(body, media_type)
+    encoded = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
     return Response(
         encoded, status, {**headers, "Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store", "Vary": "Accept"}
     )
+
+
+class Composed(Response):
+    """A response of JSON that is there already, with its headers as they go over the wire."""
+
+    def __init__(self, body: bytes, media_type: str) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", _CONTENT_TYPES[media_type]),
+            (b"cache-control", b"no-store"),
+            (b"vary", b"Accept"),
+        ]
+
+
+_CONTENT_TYPES = {media_type: f"{media_type}; charset=utf-8".encode() for media_type in (JSON, RESPONSE_JSON)}

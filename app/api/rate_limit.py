@@ -9,7 +9,7 @@ refused with 429. A field counts wherever it resolves, so asking for it under ma
 The header fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -99,12 +99,13 @@ class RateLimiter:
         raise RateLimited(message, standing.resets)
 
 
-def rate_headers(reply: Reply) -> Mapping[str, str]:
-    """How the caller stands with each quota that the request counted for."""
+def rate_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """How the caller stands with each quota that the request counted for, as headers."""
     if not reply.quotas:
-        return {}
-    standings = (f'"{name}";r={standing.remaining};t={standing.resets}' for name, (_, standing) in reply.quotas.items())
-    return {"RateLimit-Policy": ", ".join(policy for policy, _ in reply.quotas.values()), "RateLimit": ", ".join(standings)}
+        return []
+    standings = ", ".join(f'"{name}";r={standing.remaining};t={standing.resets}' for name, (_, standing) in reply.quotas.items())
+    policies = ", ".join(policy for policy, _ in reply.quotas.values())
+    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", standings.encode())]
 
 
 @lru_cache(maxsize=4096)
