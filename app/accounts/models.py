@@ -7,7 +7,7 @@ from uuid import UUID
 
 from email_validator import EmailNotValidError
 from email_validator import validate_email as parse_email
-from pydantic import AwareDatetime, EmailStr, Field, SecretStr, StringConstraints, field_validator
+from pydantic import AwareDatetime, EmailStr, Field, FutureDatetime, SecretStr, StringConstraints, field_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, func, text
 
@@ -294,6 +294,20 @@ class UserUpdate(Update):
     phone_verified: bool | None = None
     store_id: UUID | None = None
     metadata: JsonObject | None = None
+
+
+class PasswordChange(PasswordInput):
+    """A new password, and the present one as proof."""
+
+    current_password: SecretStr
+
+
+class RoleAssignment(Input):
+    """A role for a user until `expires_at`; without a role, the user loses the present one."""
+
+    user_id: UUID
+    role_id: UUID | None = None
+    expires_at: FutureDatetime | None = None
 
 
 class RoleCreate(Input):

@@ -1,17 +1,20 @@
-"""Signing up, in and out, and ending sessions."""
+"""Signing up, in and out, ending sessions, and what changes about an account."""
+
+from datetime import datetime
 
 import strawberry
 from strawberry import UNSET
 
 from app.accounts.authentication import SignedIn
-from app.accounts.models import UserCreate
-from app.accounts.types import AuthPayload, Session, SessionPayload, SignOutPayload
+from app.accounts.models import PasswordChange, RoleAssignment, UserCreate, UserUpdate
+from app.accounts.types import AuthPayload, RevokedSessionsPayload, Session, SessionPayload, SignOutPayload, UserPayload
 from app.api.context import Info
 from app.api.inputs import IdInput
 from app.api.mutations import mutation, validated
-from app.api.permissions import public, signed_in
+from app.api.permissions import public, requires, signed_in
 from app.api.rate_limit import Per, Rate
 from app.api.scalars import decode_id
+from app.core.repository import as_values
 
 
 @strawberry.input
@@ -27,6 +30,28 @@ class SignUpInput:
 class SignInInput:
     email: str
     password: str
+
+
+@strawberry.input
+class UpdateProfileInput:
+    username: str | None = strawberry.field(default=UNSET, description="3 to 50 letters, digits, dots, dashes and underscores.")
+    first_name: str | None = UNSET
+    last_name: str | None = UNSET
+    phone: str | None = strawberry.field(default=UNSET, description="As in E.164: digits after a plus.")
+    image_url: str | None = UNSET
+
+
+@strawberry.input
+class ChangePasswordInput:
+    current_password: str
+    password: str = strawberry.field(description="The new one: 8 to 128 characters, whichever you like.")
+
+
+@strawberry.input
+class AssignRoleInput:
+    user_id: strawberry.ID
+    role_id: strawberry.ID | None = strawberry.field(default=None, description="Without one, the user loses the present role.")
+    expires_at: datetime | None = strawberry.field(default=None, description="When the role ends; never, if not given.")
 
 
 def _answer(info: Info, signed_in: SignedIn) -> AuthPayload:
@@ -62,3 +87,31 @@ class AccountsMutation:
     async def revoke_session(self, info: Info, input: IdInput) -> SessionPayload | None:
         session_id = decode_id(input.id, "UserSession", "id")
         return SessionPayload(session=await info.context.services.authenticator.end_session(info.context.repositories, session_id))
+
+    @mutation(access=signed_in, description="End all of the caller's sessions but the one that asks.")
+    async def revoke_all_sessions(self, info: Info) -> RevokedSessionsPayload | None:
+        viewer, sessions = info.context.viewer, info.context.repositories.user_sessions
+        return RevokedSessionsPayload(revoked=await sessions.invalidate_all_user_sessions(viewer.user_id, keep=viewer.session_id))
+
+    @mutation(
+        access=signed_in, rate=Rate("10/minute"), description="Set a new password. It ends every session of the account, also this one."
+    )
+    async def change_password(self, info: Info, input: ChangePasswordInput) -> UserPayload | None:
+        change, context = validated(PasswordChange, input), info.context
+        user = await context.services.authenticator.change_password(context.repositories, context.viewer.user_id, change)
+        context.drop_session()
+        return UserPayload(user=user)
+
+    @mutation(access=signed_in, description="Change what others see of the caller's account.")
+    async def update_profile(self, info: Info, input: UpdateProfileInput) -> UserPayload | None:
+        change, viewer = as_values(validated(UserUpdate, input)), info.context.viewer
+        unproved = {"phone_verified": False} if "phone" in change else {}
+        users = info.context.repositories.users
+        return UserPayload(user=await users.update_by_id(viewer.user_id, {**change, **unproved, "updated_by": viewer.user_id}))
+
+    @mutation(access=requires("*:*"), description="Give a user a role, or take it away.")
+    async def assign_role(self, info: Info, input: AssignRoleInput) -> UserPayload | None:
+        role_id = decode_id(input.role_id, "Role", "roleId") if input.role_id else None
+        user_id = decode_id(input.user_id, "User", "userId")
+        assignment = RoleAssignment(user_id=user_id, role_id=role_id, expires_at=input.expires_at)
+        return UserPayload(user=await info.context.repositories.users.assign_role(assignment, info.context.viewer.user_id))

@@ -11,6 +11,7 @@ from app.api.connection import OrderDirection
 from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.mutations import Payload
 from app.api.node import Node
+from app.api.permissions import personal
 from app.api.relations import to_many, to_one
 from app.stores.types import Store
 
@@ -54,17 +55,17 @@ class Role(Node):
 class User(Node):
     model = models.User
 
-    email: str
+    email: str | None = personal("users:read", owner="id")
     username: str
     first_name: str | None
     last_name: str | None
     name: str | None
     image_url: str | None
-    phone: str | None
+    phone: str | None = personal("users:read", owner="id")
     status: models.UserStatus
     email_verified: bool
     phone_verified: bool
-    last_login_at: datetime | None
+    last_login_at: datetime | None = personal("users:read", owner="id")
     login_count: int
     role_assigned_at: datetime | None
     role_revoked_at: datetime | None
@@ -123,6 +124,16 @@ class AuthPayload(Payload):
 @strawberry.type
 class SignOutPayload(Payload):
     signed_out: bool = False
+
+
+@strawberry.type
+class UserPayload(Payload):
+    user: User | None = None
+
+
+@strawberry.type
+class RevokedSessionsPayload(Payload):
+    revoked: int = strawberry.field(default=0, description="How many sessions were still open.")
 
 
 @strawberry.type

@@ -1,0 +1,9 @@
+"""Users, roles, sessions and API keys: every statement on them."""
+
+from app.accounts.repository.api_keys import ApiKeyRepository
+from app.accounts.repository.roles import RolePermissionRepository, RoleRepository
+from app.accounts.repository.sessions import UserSessionRepository
+from app.accounts.repository.standing import VIEWERS
+from app.accounts.repository.users import UserRepository
+
+__all__ = ["VIEWERS", "ApiKeyRepository", "RolePermissionRepository", "RoleRepository", "UserRepository", "UserSessionRepository"]

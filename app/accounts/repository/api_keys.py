@@ -1,0 +1,87 @@
+"""API keys: which are live, and how often they are used."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+
+from app.accounts.models import ApiKey, ApiKeyStatus
+from app.accounts.repository.standing import own_rows
+from app.core.paging import NEWEST_FIRST
+from app.core.repository import Repository
+from app.core.security import ViewerKind
+
+NOT_REVOKED = {"status": {"in": [ApiKeyStatus.ACTIVE.value, ApiKeyStatus.EXPIRED.value]}}
+
+
+class ApiKeyRepository(Repository[ApiKey]):
+    """API keys are their user's alone; the hash never leaves the process."""
+
+    model = ApiKey
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return own_rows(table, viewer)
+
+    async def find_by_hash(self, key_hash: str) -> ApiKey | None:
+        """The live key with this hash: active, and not expired."""
+        return await self.find_first({"key_hash": key_hash, **self._live()})
+
+    async def find_active_by_user(self, user_id: UUID) -> list[ApiKey]:
+        return await self.find_many({"user_id": user_id, **self._live()}, NEWEST_FIRST)
+
+    async def increment_usage(self, id: UUID) -> None:
+        """Count one use of a key."""
+        await self.batch_increment_usage_count({id: 1})
+
+    async def batch_increment_usage_count(self, uses: Mapping[UUID, int]) -> int:
+        """Count uses of many keys with one statement; returns how many keys were there and not revoked."""
+        statement = self.statement("batch_increment_usage_count", self._count_uses)
+        return len(await self.rows(statement, ids=list(uses), uses=list(uses.values())))
+
+    async def update_status(self, id: UUID, status: ApiKeyStatus, revoked_by: UUID | None = None) -> ApiKey:
+        """Revoke a key or let it expire; a revoked key stays revoked. Raises `NotFound`, for another's key as well."""
+        change: dict[str, Any] = {"status": status.value}
+        if status is ApiKeyStatus.REVOKED:
+            change |= {"revoked_at": self.repositories.now(), "revoked_by": revoked_by}
+        await self.update_many({"id": id, **NOT_REVOKED}, change)
+        return await self.get_by_id(id)
+
+    async def revoke_by_user(self, user_id: UUID, revoked_by: UUID | None = None) -> int:
+        """Revoke all keys of a user that are not yet; returns how many."""
+        change = {"status": ApiKeyStatus.REVOKED.value, "revoked_at": self.repositories.now(), "revoked_by": revoked_by}
+        return await self.update_many({"user_id": user_id, **NOT_REVOKED}, change)
+
+    async def get_api_key_stats(self) -> dict[str, int]:
+        """How many keys there are, and how many of them are live, revoked, and past their time."""
+        columns = self.table.c
+        late, active = columns.expires_at <= func.now(), columns.status == ApiKeyStatus.ACTIVE.value
+        statement = self.statement(
+            "get_api_key_stats",
+            lambda: select(
+                func.count().label("total"),
+                func.count().filter(active, late.is_not(True)).label("active"),
+                func.count().filter(columns.status == ApiKeyStatus.REVOKED.value).label("revoked"),
+                func.count().filter(or_(columns.status == ApiKeyStatus.EXPIRED.value, and_(active, late))).label("expired"),
+            ).where(self.visible(self.table)),
+        )
+        return dict((await self.rows(statement))[0])
+
+    def _live(self) -> dict[str, Any]:
+        lasting = {"or": [{"expires_at": None}, {"expires_at": {"gt": self.repositories.now()}}]}
+        return {"status": ApiKeyStatus.ACTIVE.value, "and": [lasting]}
+
+    def _count_uses(self) -> Any:
+        uses = (
+            func.unnest(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))), bindparam("uses", type_=ARRAY(BigInteger)))
+            .table_valued("id", "uses", name="counted")
+            .render_derived()
+        )
+        return (
+            update(self.table)
+            .where(self.table.c.id == uses.c.id, self.table.c.status != ApiKeyStatus.REVOKED.value)
+            .values(usage_count=self.table.c.usage_count + uses.c.uses, last_used_at=func.now(), updated_at=func.now())
+            .returning(self.table.c.id)
+        )

@@ -1,0 +1,106 @@
+"""Sessions: who holds a token, and until when."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CTE, ColumnElement, Interval, and_, bindparam, case, func, or_, select, update
+
+from app.accounts.models import SessionEndReason, User, UserSession, UserStatus
+from app.accounts.repository.lineage import lineage, permissions_of
+from app.accounts.repository.standing import Standing, own_rows
+from app.core.paging import NEWEST_FIRST
+from app.core.security import ViewerKind
+
+USERS = User.__table__  # type: ignore[attr-defined]
+TOUCH_SECONDS = 60
+
+
+class UserSessionRepository(Standing[UserSession]):
+    """Sessions are their user's alone."""
+
+    model = UserSession
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return own_rows(table, viewer)
+
+    async def find_holder(self, token_hash: str, idle: timedelta) -> Any | None:
+        """Who holds a live session: `id`, `user_id`, `store_id`, `permissions` of the role in force, `expires_at` of the session or of the
+        role, whichever ends first, and whether it is time to write down that the session is in use (`untouched`).
+
+        None where the session has ended, or its user may not act. `idle` is how long a session lives without a request.
+        """
+        return await self.row(self.statement("find_holder", self._holder), token_hash=token_hash, idle=idle)
+
+    async def update_last_activity(self, id: UUID) -> None:
+        """Stamp a request of a session, at most once a minute."""
+        statement = self.statement(
+            "update_last_activity",
+            lambda: (
+                update(self.table)
+                .where(self.table.c.id == bindparam("id"), self.table.c.is_active, self._untouched())
+                .values(last_accessed_at=func.now(), updated_at=func.now())
+                .returning(self.table.c.id)
+            ),
+        )
+        await self.rows(statement, id=id)
+
+    async def find_active_by_user_id(self, user_id: UUID) -> list[UserSession]:
+        """A user's sessions that have neither ended nor expired, newest first."""
+        where = {"user_id": user_id, "is_active": True, "expires_at": {"gt": self.repositories.now()}}
+        return await self.find_many(where, NEWEST_FIRST)
+
+    async def find_expired(self) -> list[UserSession]:
+        """Sessions past their absolute life that nobody has ended."""
+        return await self.find_many(self._expired())
+
+    async def invalidate_session(self, id: UUID, reason: SessionEndReason = SessionEndReason.REVOKED) -> UserSession:
+        """End a session; the first end counts. Raises `NotFound`."""
+        await self.update_many({"id": id, "is_active": True}, self._ending(reason))
+        return await self.get_by_id(id)
+
+    async def invalidate_all_user_sessions(
+        self, user_id: UUID, reason: SessionEndReason = SessionEndReason.REVOKED, *, keep: UUID | None = None
+    ) -> int:
+        """End every session of a user, but for the one to keep; returns how many were live."""
+        kept = {"not": {"id": keep}} if keep else {}
+        return await self.update_many({"user_id": user_id, "is_active": True, **kept}, self._ending(reason))
+
+    async def invalidate_sessions_of(self, user_ids: Sequence[UUID], reason: SessionEndReason) -> int:
+        """End every session of several users; returns how many were live."""
+        return await self.update_many({"user_id": {"in": list(user_ids)}, "is_active": True}, self._ending(reason))
+
+    async def cleanup_expired_sessions(self) -> int:
+        """End the sessions past their absolute life; returns how many."""
+        return await self.update_many(self._expired(), self._ending(SessionEndReason.EXPIRED))
+
+    def _expired(self) -> dict[str, Any]:
+        return {"is_active": True, "expires_at": {"lte": self.repositories.now()}}
+
+    def _ending(self, reason: SessionEndReason) -> dict[str, Any]:
+        return {"is_active": False, "ended_at": self.repositories.now(), "end_reason": reason.value}
+
+    def _untouched(self) -> ColumnElement[bool]:
+        return self.table.c.last_accessed_at < func.now() - timedelta(seconds=TOUCH_SECONDS)
+
+    def _holder(self) -> Any:
+        live = self._live()
+        permissions = permissions_of(lineage(live.c.role_id, live, active_only=True)).scalar_subquery()
+        expires_at = func.least(live.c.expires_at, live.c.role_expires_at).label("expires_at")
+        columns = (live.c.id, live.c.user_id, live.c.store_id, live.c.untouched)
+        return select(*columns, expires_at, func.array(permissions).label("permissions"))
+
+    def _live(self) -> CTE:
+        """The live session behind a token with its active user; the role only while it is in force."""
+        session, user = self.table.c, USERS.c
+        in_force = and_(user.role_revoked_at.is_(None), or_(user.role_expires_at.is_(None), user.role_expires_at > func.now()))
+        role = (case((in_force, user.role_id)).label("role_id"), case((in_force, user.role_expires_at)).label("role_expires_at"))
+        return (
+            select(session.id, session.user_id, session.expires_at, user.store_id, self._untouched().label("untouched"), *role)
+            .join_from(self.table, USERS, user.id == session.user_id)
+            .where(session.token_hash == bindparam("token_hash"), session.is_active, session.expires_at > func.now())
+            .where(session.last_accessed_at > func.now() - bindparam("idle", type_=Interval))
+            .where(user.status == UserStatus.ACTIVE.value, ~user.is_deleted)
+            .cte("live")
+        )

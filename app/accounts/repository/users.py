@@ -1,0 +1,170 @@
+"""Users: how they are found, what role they hold, and how their accounts end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, bindparam, false, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.accounts.models import RoleAssignment, SessionEndReason, User, UserCreate, UserStatus
+from app.accounts.repository.roles import RoleRepository
+from app.accounts.repository.sessions import UserSessionRepository
+from app.accounts.repository.standing import Standing
+from app.core.batch import KEY, one_by
+from app.core.errors import BadInput, ErrorCode, NotFound, UserError
+from app.core.paging import NEWEST_FIRST
+from app.core.repository import as_values, transactional
+from app.core.security import ViewerKind
+
+
+@dataclass(frozen=True)
+class StatusChange:
+    """What became of each user of a batch."""
+
+    changed: tuple[UUID, ...]
+    missing: tuple[UUID, ...]
+
+
+class UserRepository(Standing[User]):
+    """Users see themselves; staff also the users of their store."""
+
+    model = User
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "uq_users_email": (ErrorCode.TAKEN, "email", "an account with this email exists already; sign in or reset its password"),
+        "uq_users_username": (ErrorCode.TAKEN, "username", "this user name is taken; choose another"),
+    }
+
+    find_known_by_ids = one_by("id", scoped=False)
+    """Users behind rows that the viewer may see, such as who placed an order: for a shopper that must be the shopper."""
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        if viewer is ViewerKind.ANONYMOUS:
+            return false()
+        own = table.c.id == bindparam("viewer_id")
+        return or_(own, table.c.store_id == bindparam("viewer_store_id")) if viewer is ViewerKind.STAFF else own
+
+    async def create_account(self, account: UserCreate, password_hash: str) -> User:
+        """A new account; the email keeps its spelling and is unique without regard to case. Raises `UserError` when it is taken."""
+        values = {name: value for name, value in as_values(account).items() if name != "password"}
+        return await self.create({**values, "password_hash": password_hash})
+
+    async def find_by_email(self, email: str, *, include_deleted: bool = False) -> User | None:
+        """The user with this email, whatever its case. Of users who share it, the one that exists, else the last deleted."""
+        return await self._find_by_lower("email", email, include_deleted)
+
+    async def find_by_username(self, username: str, *, include_deleted: bool = False) -> User | None:
+        """The user with this name, whatever its case."""
+        return await self._find_by_lower("username", username, include_deleted)
+
+    async def find_by_role(self, role_id: UUID) -> list[User]:
+        return await self.find_many({"role_id": role_id}, NEWEST_FIRST)
+
+    async def find_by_status(self, status: UserStatus) -> list[User]:
+        return await self.find_many({"status": status.value}, NEWEST_FIRST)
+
+    async def find_by_store(self, store_id: UUID) -> list[User]:
+        return await self.find_many({"store_id": store_id}, NEWEST_FIRST)
+
+    async def update_last_login(self, id: UUID) -> User:
+        """Stamp a sign-in and count it. Raises `NotFound`."""
+        statement = self.statement(
+            "update_last_login",
+            lambda: (
+                update(self.table)
+                .where(self.table.c.id == bindparam("id"), self.visible(self.table))
+                .values(last_login_at=func.now(), login_count=self.table.c.login_count + 1, updated_at=func.now())
+                .returning(*self.table.c)
+            ),
+        )
+        row = await self.row(statement, id=id)
+        if row is None:
+            raise NotFound("no User has this id")
+        return row
+
+    async def replace_password_hash(self, id: UUID, old: str, new: str) -> bool:
+        """Store a hash in place of another; False where that one is no longer there, since a newer password must not be undone."""
+        return await self.update_many({"id": id, "password_hash": old}, {"password_hash": new}) == 1
+
+    async def update_role(self, id: UUID, role_id: UUID | None, performed_by: UUID | None, expires_at: datetime | None = None) -> User:
+        """Give a user a role, or none; it is in force from now until it expires. Raises `NotFound`."""
+        now = self.repositories.now()
+        if role_id is None:
+            return await self.update_by_id(id, {"role_revoked_at": now, "role_revoked_by": performed_by})
+        assigned = {"role_id": role_id, "role_assigned_at": now, "role_assigned_by": performed_by, "role_expires_at": expires_at}
+        return await self.update_by_id(id, {**assigned, "role_revoked_at": None, "role_revoked_by": None})
+
+    async def assign_role(self, assignment: RoleAssignment, performed_by: UUID) -> User:
+        """Give or take a role. Raises `NotFound` for the user, `UserError` for one's own role and for a role that cannot be held."""
+        if assignment.user_id == performed_by:
+            raise UserError(ErrorCode.FORBIDDEN, "somebody else must change your own role", "user_id")
+        if assignment.role_id is not None:
+            role = await self.repositories.of(RoleRepository).find_by_id(assignment.role_id)
+            if role is None or not role.is_active:
+                raise UserError(ErrorCode.NOT_FOUND, "no active role has this id", "role_id")
+        return await self.update_role(assignment.user_id, assignment.role_id, performed_by, assignment.expires_at)
+
+    @transactional
+    async def soft_delete(self, id: UUID, deleted_by: UUID | None = None) -> User:
+        """Close an account and end its sessions. Raises `NotFound`."""
+        await self._end_sessions((id,))
+        return await self.update_by_id(id, {**self._deletion(), "updated_by": deleted_by})
+
+    @transactional
+    async def batch_update_status(self, ids: Sequence[UUID], status: UserStatus, performed_by: UUID | None = None) -> StatusChange:
+        """Let users act or not; who may not is signed out. Ids without a user do not stop the rest.
+
+        Raises `BadInput` for DELETED: accounts are closed by `soft_delete`, which dates it.
+        """
+        if status is UserStatus.DELETED:
+            raise BadInput("status", "accounts are deleted by soft_delete")
+        statement = self.statement("batch_update_status", self._batch_status)
+        rows = await self.rows(statement, ids=list(ids), status=status.value, performed_by=performed_by)
+        changed = tuple(row.id for row in rows)
+        await self._changed(*changed)
+        if status is not UserStatus.ACTIVE:
+            await self._end_sessions(changed)
+        return StatusChange(changed, tuple(sorted(set(ids) - set(changed))))
+
+    async def get_user_stats(self) -> dict[str, int]:
+        """How many users there are, of each status, and how many have verified what."""
+        columns = self.table.c
+        statement = self.statement(
+            "get_user_stats",
+            lambda: select(
+                func.count().label("total"),
+                *(func.count().filter(columns.status == status.value).label(status.value.lower()) for status in UserStatus),
+                func.count().filter(columns.email_verified).label("verified_emails"),
+                func.count().filter(columns.phone_verified).label("verified_phones"),
+            ).where(self.visible(self.table, deleted=True)),
+        )
+        return dict((await self.rows(statement))[0])
+
+    async def _find_by_lower(self, column: str, value: str, deleted: bool) -> User | None:
+        statement = self.statement(
+            ("find_by_lower", column, deleted),
+            lambda: (
+                self.base(deleted=deleted)
+                .where(func.lower(self.table.c[column]) == func.lower(bindparam("value")))
+                .order_by(self.table.c.is_deleted, self.table.c.deleted_at.desc())
+                .limit(1)
+            ),
+        )
+        return await self.row(statement, value=value)
+
+    async def _end_sessions(self, ids: Sequence[UUID]) -> None:
+        await self.repositories.unscoped.of(UserSessionRepository).invalidate_sessions_of(ids, SessionEndReason.ACCOUNT_CLOSED)
+
+    def _batch_status(self) -> Any:
+        columns = self.table.c
+        return (
+            update(self.table)
+            .where(columns.id == func.any(bindparam("ids", type_=ARRAY(KEY))), self.visible(self.table))
+            .values(status=bindparam("status"), updated_by=bindparam("performed_by"), updated_at=func.now())
+            .returning(columns.id)
+        )
+
+    def _restoration(self) -> dict[str, Any]:
+        return {**super()._restoration(), "status": UserStatus.INACTIVE.value}
