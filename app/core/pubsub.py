@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 log = structlog.get_logger(__name__)
 
 Listener = Callable[[str], Awaitable[None]]
+AGAIN_SECONDS = 0.2
 RECONNECT_SECONDS = 1.0
 MAX_PAYLOAD = 7000
 """Bytes of one message: PostgreSQL refuses notifications of 8000 bytes and more."""
@@ -56,8 +57,7 @@ class PostgresPubSub:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await _ended(self._task)
 
     async def _listen(self, listener: Listener, ready: asyncio.Event) -> None:
         while True:
@@ -92,6 +92,13 @@ class PostgresPubSub:
             log.error("notification_dropped", channel=self._channel)
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends: `asyncio.wait_for` of Python 3.11, which listeners use, may swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=AGAIN_SECONDS)
+
+
 async def _closed(connection: Any) -> None:
     try:
         await connection.close(timeout=2)
@@ -121,8 +128,7 @@ class RedisPubSub:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await _ended(self._task)
         await self._redis.aclose()
 
     async def _listen(self, listener: Listener, ready: asyncio.Event) -> None:
