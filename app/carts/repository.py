@@ -272,11 +272,11 @@ class CartItemRepository(Repository[CartItem]):
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return exists().where(CARTS.c.id == table.c.cart_id, ~CARTS.c.is_deleted, own_or_of_store(CARTS, viewer))
 
-    async def find_by_cart(self, cart_id: UUID) -> list[CartItem]:
+    async def find_by_cart_id(self, cart_id: UUID) -> list[CartItem]:
         """The lines in the order of their products, in which stock is locked."""
         return await self.find_many({"cart_id": cart_id}, (Sort("product_id"),))
 
-    async def find_by_product(self, product_id: UUID) -> list[CartItem]:
+    async def find_by_product_id(self, product_id: UUID) -> list[CartItem]:
         return await self.find_many({"product_id": product_id}, NEWEST_FIRST)
 
     async def find_by_cart_and_product(self, cart_id: UUID, product_id: UUID) -> CartItem | None:

@@ -21,8 +21,12 @@ class CreateOrderInput:
 @strawberry.input
 class ProcessPaymentInput:
     order_id: strawberry.ID
-    payment_token: str = strawberry.field(description="From the payment provider; the test provider takes tok_success, tok_declined, ...")
-    idempotency_key: str | None = strawberry.field(default=None, description="The same key never charges twice.")
+    payment_token: str = strawberry.field(
+        description="From the payment provider. The test provider takes tok_success, tok_declined, tok_insufficient_funds and tok_timeout."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key never charges twice; asked again with it, an unanswered payment tells its outcome."
+    )
 
 
 @strawberry.type

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, CartStatus
+from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, CartStatus, RecoveryEventCreate, RecoveryStatus
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.money import line_total
 from app.core.security import ANONYMOUS, ViewerKind
@@ -243,6 +243,33 @@ async def test_carts_are_seen_by_their_shopper_and_the_stores_staff_and_changed_
     assert (await shop.repositories.carts.get_by_id(cart.id)).version == cart.version
     for viewer in (clerk, ADMINISTRATOR):
         assert (await shop.of(viewer).carts.update_item(cart.id, tea.id, 7)).total == Decimal(70)
+
+
+async def test_finders(shop: Shop) -> None:
+    ann, bob, tea, other = await shop.viewer(), await shop.viewer(), await shop.product(), await shop.open_store()
+    assert ann.user_id is not None
+    here = await shop.cart(ann, (tea, 1))
+    there = await shop.repositories.carts.obtain_active(ann.user_id, other.id, "EUR")
+    await shop.cart(bob, (tea, 2))
+    carts = shop.repositories.carts
+    assert (await carts.find_active_by_user(ann.user_id)) == there
+    assert (await carts.find_active_by_user(ann.user_id, shop.store.id)) == await carts.get_by_id(here.id)
+    assert await carts.find_active_by_user(uuid4()) is None
+    assert len(await carts.find_by_status(CartStatus.ACTIVE)) == 3
+    assert sorted(item.quantity for item in await shop.repositories.cart_items.find_by_product_id(tea.id)) == [1, 2]
+    assert [item.quantity for item in await shop.of(ann).cart_items.find_by_product_id(tea.id)] == [1]
+
+
+async def test_attempts_to_win_a_cart_back_are_for_its_stores_staff(shop: Shop) -> None:
+    ann, staff = await shop.viewer(), await shop.viewer(ViewerKind.STAFF, "recovery:read")
+    cart = await shop.cart(ann)
+    events = shop.repositories.recovery_events
+    event = await events.create(RecoveryEventCreate(cart_id=cart.id, store_id=shop.store.id, event_type="cart_abandoned"))
+    ended = await events.update_status(event.id, RecoveryStatus.SUCCESS, "ordered")
+    assert (ended.status, ended.outcome) == ("SUCCESS", "ordered")
+    assert [row.id for row in await events.find_by_status(RecoveryStatus.SUCCESS)] == [event.id]
+    for viewer, seen in ((staff, 1), (ann, 0), (ANONYMOUS, 0), (ADMINISTRATOR, 1)):
+        assert len(await shop.of(viewer).recovery_events.find_by_cart_id(cart.id)) == seen
 
 
 async def test_lines_of_a_deleted_cart_are_gone(shop: Shop) -> None:

@@ -70,9 +70,20 @@ async def test_missing_products_are_named_and_the_others_reserved_until_the_roll
     assert await shop.stock(tea) == (2, 2, 0)
 
 
+WAREHOUSE = """
+insert into products (name, price) select 'Tea', 1 from generate_series(1, 5000);
+insert into inventory (product_id, on_hand) select id, 9 from products on conflict do nothing;
+"""
+
+
 async def test_opposite_orders_of_products_never_deadlock(shop: Shop) -> None:
-    """Each buyer reserves the same products, half of them the other way round, and holds them for a moment."""
+    """Each buyer reserves the same products, half of them the other way round, and holds them for a moment.
+
+    In a large warehouse PostgreSQL looks products up one by one, in the order in which they are named.
+    """
+    await shop.database.execute_script(WAREHOUSE)
     products = [await shop.product(stock=100) for _ in range(4)]
+    await shop.database.vacuum("inventory")
 
     async def buy(number: int) -> list[object]:
         ids = [product.id for product in products]

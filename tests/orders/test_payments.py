@@ -193,6 +193,19 @@ async def test_a_provider_that_hangs_is_left_after_its_timeout(shop: Shop) -> No
     assert shop.provider.asked == [str(payment.id) for payment in await payments(shop, order)] * 2
 
 
+async def test_a_provider_that_does_not_know_the_token_in_time_is_not_charged(shop: Shop) -> None:
+    ann, tea = await shop.viewer(), await shop.product()
+    order = await shop.order(ann, (tea, 1))
+
+    class SlowToVerify(TestPaymentProvider):
+        async def verify(self, token: str) -> None:
+            await asyncio.Event().wait()
+
+    shop.provider = SlowToVerify(timeout=0.05)
+    assert await refused(pay(shop, ann, order.id)) == (ErrorCode.PAYMENT_TIMEOUT, "payment_token")
+    assert await payments(shop, order) == []
+
+
 async def test_a_provider_that_cannot_be_reached_is_an_unknown_answer(shop: Shop) -> None:
     ann, tea = await shop.viewer(), await shop.product()
     order = await shop.order(ann, (tea, 1))

@@ -255,7 +255,7 @@ class OrderRepository(StatusRepository[Order]):
 
     async def _priced_lines(self, cart: Cart) -> tuple[list[dict[str, Any]], dict[UUID, Decimal]]:
         """The cart's lines at the products' present prices, and the prices that are new to the cart."""
-        items = await self.repositories.unscoped.of(CartItemRepository).find_by_cart(cart.id)
+        items = await self.repositories.unscoped.of(CartItemRepository).find_by_cart_id(cart.id)
         if not items:
             raise UserError(ErrorCode.EMPTY_CART, "the cart is empty; add a product first", "cart_id")
         ids = [item.product_id for item in items]
