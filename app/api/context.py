@@ -23,12 +23,15 @@ class Reply:
     session: "SessionCookie | None" = None
 
 
+FORGOTTEN = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class SessionCookie:
     """The session that a browser is to keep until it expires; without a token, the one that it is to forget."""
 
     token: str = field(default="", repr=False)
-    expires_at: datetime = datetime.min.replace(tzinfo=UTC)
+    expires_at: datetime = FORGOTTEN
 
 
 @dataclass(frozen=True)

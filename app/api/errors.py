@@ -1,4 +1,4 @@
-"""From exceptions to GraphQL errors: a code that a client can act upon, a message that tells no internals, and one log line for each surprise."""
+"""From exceptions to GraphQL errors: a code that a client can act upon, a message that tells no internals, a log line per surprise."""
 
 from typing import Any
 

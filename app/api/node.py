@@ -17,7 +17,7 @@ MAX_NODES = 100
 
 
 def _global_id(root: Any, info: strawberry.Info) -> strawberry.ID:
-    return strawberry.ID(encode_id(info._raw_info.parent_type.name, root.id))
+    return strawberry.ID(encode_id(info._raw_info.parent_type.name, root.id))  # noqa: SLF001 - the concrete type, also behind an interface
 
 
 @strawberry.interface(description="An object with a global id.")

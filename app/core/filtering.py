@@ -1,4 +1,4 @@
-"""Filters as data: `{"status": {"eq": "ACTIVE"}, "or": [...]}` becomes a hashable shape, which is composed once, and values, which are bound.
+"""Filters as data: `{"status": {"eq": "ACTIVE"}}` becomes a hashable shape, composed once, and values, which are bound.
 
 A bare value stands for `eq` (`{"user_id": id}`), a bare list for `in`. Names of columns and operators are checked; limits keep
 the shape small. Raises `BadInput` naming the place in the filter.

@@ -48,7 +48,10 @@ class Worker:
         self._stopping = asyncio.Event()
 
     def schedule(self, name: str, crontab: str, work: Work) -> None:
-        """Run `work` whenever `crontab` (five fields, in UTC, or six with seconds last) says. A failure is logged, and the next turn comes all the same."""
+        """Run `work` whenever `crontab` says: five fields, in UTC, or six with seconds last.
+
+        A failure is logged, and the next turn comes all the same.
+        """
         self._schedules[name] = (crontab, work)
 
     def stop(self) -> None:

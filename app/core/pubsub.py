@@ -40,12 +40,18 @@ class PostgresPubSub:
         self._on_gap = on_gap
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection[Any] | None = None
+        self._publishing = asyncio.Lock()
         self._queue: asyncio.Queue[str] = asyncio.Queue(maxsize=10_000)
 
     async def publish(self, message: str) -> None:
-        if self._connection is None or self._connection.is_closed():
-            raise ConnectionError("the notification connection is away")
-        await self._connection.execute("select pg_notify($1, $2)", self._channel, message, timeout=5)
+        """Raises `ConnectionError` while the connection is away. A connection does one thing at a time, so publishers queue."""
+        async with self._publishing:
+            if self._connection is None or self._connection.is_closed():
+                raise ConnectionError("the notification connection is away")
+            try:
+                await self._connection.execute("select pg_notify($1, $2)", self._channel, message, timeout=5)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise ConnectionError("the notification connection broke") from error
 
     async def open(self, listener: Listener) -> None:
         ready = asyncio.Event()

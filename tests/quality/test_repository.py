@@ -19,7 +19,8 @@ async def test_failed_checks_since_a_time_come_newest_first(repositories: Reposi
         await repositories.quality_validations.create({**check.model_dump(), "executed_at": now - timedelta(hours=hours)})
     found = await repositories.quality_validations.find_failed(now - timedelta(hours=24))
     assert [row.executed_at for row in found] == [now - timedelta(hours=1), now - timedelta(hours=3)]
-    assert (await repositories.quality_validations.get_validation_stats()) == {"total": 4, "passed": 1, "failed": 3, "warning": 0, "error": 0}
+    stats = await repositories.quality_validations.get_validation_stats()
+    assert stats == {"total": 4, "passed": 1, "failed": 3, "warning": 0, "error": 0}
     latest = await repositories.quality_validations.get_latest_for_table("orders")
     assert latest is not None
     assert latest.executed_at == now - timedelta(hours=1)
