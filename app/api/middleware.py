@@ -16,7 +16,8 @@ from app.core.metrics import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}", re.ASCII)
 KNOWN_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
-OTHER_PATH = "other"
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +32,15 @@ class Requests:
     def __init__(self, app: ASGIApp, metrics: Metrics, *, strict_transport: bool) -> None:
         self.app = app
         self.metrics = metrics
-        self.headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+        self.headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"content-security-policy", b"frame-ancestors 'none'"),
+        ]
         if strict_transport:
             self.headers.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
         self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._timers = {path: metrics.request_seconds.labels(path) for path in (*KNOWN_PATHS, OTHER_PATH)}
+        self._timers = {path: metrics.request_seconds.labels(path) for path in (*KNOWN_PATHS, OTHER)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -47,7 +52,8 @@ class Requests:
 
     def record(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count and time an answer."""
-        known = path if path in KNOWN_PATHS else OTHER_PATH
+        known = path if path in KNOWN_PATHS else OTHER
+        method = method if method in KNOWN_METHODS else OTHER
         counter = self._counters.get((method, known, status))
         if counter is None:
             counter = self._counters[method, known, status] = self.metrics.requests.labels(method, known, status)
