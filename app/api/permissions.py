@@ -68,6 +68,12 @@ def requires(permission: str) -> Access:
     return Access(authenticated=True, permission=permission)
 
 
+def show_directive(field: StrawberryField, directive: object) -> None:
+    """Print a directive with a field, once: fields outlive a schema, and each schema built of them applies their extensions again."""
+    if directive not in field.directives:
+        field.directives = [*field.directives, directive]
+
+
 class Guard(FieldExtension):
     """Checks the declared access before a field resolves."""
 
@@ -75,7 +81,7 @@ class Guard(FieldExtension):
         self.access = access
 
     def apply(self, field: StrawberryField) -> None:
-        field.directives = [*field.directives, directive_of(self.access)]
+        show_directive(field, directive_of(self.access))
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         check(self.access, info.context.viewer)

@@ -24,6 +24,7 @@ from strawberry.types.field import StrawberryField
 
 from app.api.context import Reply, RequestInfo
 from app.api.errors import RateLimited, camel_case
+from app.api.permissions import show_directive
 from app.core.metrics import Metrics
 from app.core.quotas import Quotas
 from app.core.security import Viewer
@@ -161,7 +162,7 @@ class Throttle(FieldExtension):
 
     def apply(self, field: StrawberryField) -> None:
         self._quota = Quota.of(field.graphql_name or camel_case(field.python_name), self._rate.item())
-        field.directives = [*field.directives, RateLimit(limit=self._rate.limit, per=self._rate.per.value)]
+        show_directive(field, RateLimit(limit=self._rate.limit, per=self._rate.per.value))
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         assert self._quota is not None
