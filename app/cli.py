@@ -49,6 +49,7 @@ def serve() -> None:
     settings = _settings()
     if settings.workers > 1 and settings.database_url is None:
         _fail("WORKERS above 1 needs DATABASE_URL: the embedded databases belong to one process.")
+    _check_manifest(settings)
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -64,6 +65,16 @@ def serve() -> None:
         limit_concurrency=None,
         proxy_headers=False,
     )
+
+
+def _check_manifest(settings: Settings) -> None:
+    """Complain of trusted documents that cannot be read before any process starts."""
+    from app.api.trusted_documents import read_manifest
+
+    try:
+        read_manifest(settings)
+    except SettingsError as error:
+        _fail(str(error))
 
 
 @cli.command()

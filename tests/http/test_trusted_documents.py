@@ -1,6 +1,9 @@
 """Documents by name: the manifest of trusted ones, and Apollo's automatic persisted queries."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -233,6 +236,18 @@ def test_a_file_that_is_no_manifest_stops_the_start(tmp_path: Path, content: str
 
     with pytest.raises(SettingsError, match="TRUSTED_DOCUMENTS_FILE"):
         Gateway(settings(path))
+
+
+def test_the_start_fails_with_one_line(tmp_path: Path) -> None:
+    given = {"TRUSTED_DOCUMENTS": "only", "TRUSTED_DOCUMENTS_FILE": str(tmp_path / "gone.json"), "DATA_DIR": str(tmp_path)}
+
+    result = subprocess.run(
+        [sys.executable, "-m", "app", "serve"], env={**os.environ, **given}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "gone.json cannot be read" in result.stderr
 
 
 def test_a_manifest_that_is_missing_is_named(tmp_path: Path) -> None:
