@@ -105,13 +105,6 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _clickhouse_url(value: SecretStr) -> SecretStr:
-    example = "http://user:password@host:8123/database"
-    if not _split_url(value.get_secret_value(), ("http", "https"), example).hostname:
-        raise ValueError(f"must name a host, like {example}")
-    return value
-
-
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     example = "https://shop.example, without a path"
     for origin in value:
@@ -130,7 +123,6 @@ def _networks(value: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-ClickhouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
 Networks = Annotated[tuple[Any, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)]
 
@@ -162,9 +154,6 @@ class Settings(BaseSettings):
     database_url: PostgresqlUrl | None = Field(
         default=None, description="PostgreSQL, as `postgresql://user:password@host:5432/database`. Not set: the embedded server."
     )
-    database_replica_url: PostgresqlUrl | None = Field(
-        default=None, description="A read replica of the same database. Not set: reads go to `DATABASE_URL`."
-    )
     database_pool_min: int = Field(default=2, ge=0, le=1000, description="Connections kept open per process.")
     database_pool_max: int = Field(default=10, ge=1, le=1000, description="Most connections per process.")
     database_statement_timeout_ms: int = Field(
@@ -175,10 +164,8 @@ class Settings(BaseSettings):
     )
     database_connect_timeout: float = Field(default=5, gt=0, le=300, description="Seconds to wait for a connection.")
     redis_url: RedisUrl | None = Field(
-        default=None, description="Redis or Valkey, as `redis://host:6379/0`, for cache and subscriptions. Not set: memory and PostgreSQL."
-    )
-    clickhouse_url: ClickhouseUrl | None = Field(
-        default=None, description="ClickHouse, as `http://user:password@host:8123/database`. Not set: the embedded chDB."
+        default=None,
+        description="Redis or Valkey, as `redis://host:6379/0`, for cache, quotas and messages between processes. Not set: memory and PostgreSQL.",
     )
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
@@ -232,10 +219,6 @@ class Settings(BaseSettings):
     max_aliases: int = Field(default=30, ge=0, le=10_000, description="Most aliases in a GraphQL operation.")
     max_tokens: int = Field(default=5_000, ge=10, le=1_000_000, description="Most tokens in a GraphQL document.")
     max_root_fields: int = Field(default=20, ge=1, le=1_000, description="Most root fields in a GraphQL operation.")
-    max_batch: int = Field(default=0, ge=0, le=10, description="Most operations in one HTTP request; 0 refuses batches.")
-    page_size_default: int = Field(default=20, ge=1, le=1_000, description="Items in a page when `first` and `last` are not given.")
-    page_size_max: int = Field(default=100, ge=1, le=1_000, description="Most items in a page.")
-    page_size_max_staff: int = Field(default=250, ge=1, le=1_000, description="Most items in a page for a store's staff.")
     cache_ttl: int = Field(default=60, ge=0, le=86_400, description="Seconds that a row may stay in the cache; 0 turns the cache off.")
 
     @property
@@ -262,8 +245,6 @@ class Settings(BaseSettings):
     def _orders_hold(self) -> Self:
         self._require_order("database_pool_min", "database_pool_max")
         self._require_order("session_idle_timeout", "session_lifetime")
-        self._require_order("page_size_default", "page_size_max")
-        self._require_order("page_size_max", "page_size_max_staff")
         return self
 
     @model_validator(mode="after")
