@@ -165,7 +165,8 @@ class Settings(BaseSettings):
     database_connect_timeout: float = Field(default=5, gt=0, le=300, description="Seconds to wait for a connection.")
     redis_url: RedisUrl | None = Field(
         default=None,
-        description="Redis or Valkey, as `redis://host:6379/0`, for cache, quotas and messages between processes. Not set: memory and PostgreSQL.",
+        description="Redis or Valkey, as `redis://host:6379/0`, for cache, quotas and messages between processes. "
+        "Not set: memory and PostgreSQL.",,
     )
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
