@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = Field(
         default=None,
         description="Redis or Valkey, as `redis://host:6379/0`, for cache, quotas and messages between processes. "
-        "Not set: memory and PostgreSQL.",,
+        "Not set: memory and PostgreSQL.",
     )
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
