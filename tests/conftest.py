@@ -28,6 +28,14 @@ from tests.redis_server import RedisServer
 Insert = Callable[..., Awaitable[UUID]]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests counted, recorded by them as the property `figures`."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, text in report.user_properties:
+            if name == "figures" and report.when == "call":
+                terminalreporter.write_line(str(text))
+
+
 @pytest.fixture(scope="session")
 async def postgres() -> AsyncIterator[str]:
     """The DSN of the server's maintenance database."""

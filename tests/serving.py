@@ -6,12 +6,13 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import asyncpg
 import httpx
 import uvicorn
 from starlette.applications import Starlette
@@ -29,6 +30,8 @@ SIGN_IN = """
       signIn(input: $input) { session { token expiresAt user { id email } } userErrors { field message code } }
     }
 """
+
+SIGN_UP = "mutation ($input: SignUpInput!) { signUp(input: $input) { session { token } userErrors { field message code } } }"
 
 
 class Caller:
@@ -68,6 +71,15 @@ def refusals(response: httpx.Response) -> list[dict[str, Any]]:
     assert all(error.get("extensions", {}).get("code") not in ("INTERNAL_SERVER_ERROR", "UNAVAILABLE") for error in found), found
     assert len(response.content) < 20_000
     return found
+
+
+async def new_administrator(caller: Caller, dsn: str) -> Caller:
+    """Somebody who may do everything, in a database without a demo shop."""
+    await caller.ask(SIGN_UP, input={"email": "owner@example.com", "username": "owner", "password": "owner-password-1"})
+    connection = await asyncpg.connect(dsn, timeout=10)
+    await connection.execute("update users set role_id = (select id from roles where name = 'ADMIN'), role_assigned_at = now()")
+    await connection.close()
+    return await caller.sign_in("owner@example.com", "owner-password-1")
 
 
 def settings_for(dsn: str, **given: Any) -> Settings:
@@ -180,11 +192,18 @@ def _outside() -> dict[str, str]:
 
 async def _address(server: Served) -> str:
     """Where the server says that it runs: it accepts requests once its lifespan has begun."""
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            while (found := RUNNING.search(said := server.logged())) is None:
-                assert server.process.returncode is None, said[-3000:]
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"the gateway did not come up:\n{server.logged()[-3000:]}") from None
+
+    async def told() -> bool:
+        return server.process.returncode is not None or RUNNING.search(server.logged()) is not None
+
+    await eventually(told, START_SECONDS)
+    found = RUNNING.search(server.logged())
+    assert found is not None, server.logged()[-3000:]
     return found.group(1)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait until something outside this process has come about."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.03)
