@@ -141,6 +141,7 @@ class Gateway:
         migrate = not settings.is_production or settings.database_url is None
         resources = await stack.enter_async_context(open_resources(settings, migrate=migrate, metrics=self._metrics))
         services = self._services(await stack.enter_async_context(self._quotas()))
+        stack.callback(services.passwords.close)
         self._endpoint = self._make_endpoint(resources, services)
         self._health.checks.update(checks(resources))
         if settings.demo_data:
