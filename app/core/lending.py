@@ -2,7 +2,8 @@
 
 asyncpg's pool spends about 0.1 ms of CPU on a loan: a task for the timeout, another one for the return, checks in between. A loan from here
 costs a hundredth of it, which matters where the statement itself takes 0.1 ms. Whatever did not come back in order goes through the pool,
-which cleans up or replaces it.
+which cleans up or replaces it: a statement that was cancelled after it was parsed leaves the server waiting for the rest, and its timeout
+would hit whoever comes next.
 """
 
 from __future__ import annotations

@@ -169,3 +169,25 @@ async def test_json_survives_the_round_trip(database: Database) -> None:
     value = {"text": "ünï", "number": 1.5, "list": [None, True]}
     statement = compile_statement(select(text("cast(:value as jsonb)").bindparams(value=value)))
     assert await database.fetch_value(statement, {"value": value}) == value
+
+
+async def test_statements_cancelled_at_any_moment_leave_nothing_to_the_next(database_url: str) -> None:
+    """Between parsing and running the server waits for the caller, and its clock ticks: the timeout would hit the next statement."""
+    database, witness = Database(database_url), Database(database_url)
+    await database.open()
+    await witness.open()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def first_cancels_the_others(text: str) -> None:
+        await database.fetch_value(Statement(text, (), {}), {})
+        for task in tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    busy = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'"
+    for number in range(100):
+        tasks[:] = [asyncio.create_task(first_cancels_the_others(f"select {number}, {n}")) for n in range(8)]
+        await asyncio.wait(tasks)
+        assert await witness.fetch_value(Statement(busy, (), {}), {}) == 0, number
+    await database.close()
+    await witness.close()
