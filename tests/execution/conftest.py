@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ import asyncpg
 import orjson
 import pytest
 import strawberry
-from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationDefinitionNode, execute, parse
+from graphql import DocumentNode, ExecutionResult, GraphQLObjectType, GraphQLSchema, OperationDefinitionNode, execute, parse
 from sqlalchemy import make_url
 
 from app.api.context import Context, RequestInfo
@@ -25,6 +26,7 @@ from app.execution.runtime import CompiledExecution
 from app.repositories import Repositories, create_repository_factory
 from app.schema import create_schema
 from tests.conftest import fresh_database
+from tests.execution.bazaar import create_bazaar
 from tests.execution.documents import Pools
 from tests.execution.shop import Filler, Shop
 
@@ -77,25 +79,33 @@ async def shop_database(postgres: str, migrated: str) -> AsyncIterator[tuple[str
         yield dsn, shop
 
 
-def compiled_execution(schema: strawberry.Schema, metrics: Metrics) -> CompiledExecution:
-    return CompiledExecution(schema._schema, declarations(schema), metrics)
-
-
-@pytest.fixture(scope="session")
-async def both(shop_database: tuple[str, Shop]) -> AsyncIterator[Both]:
-    dsn, shop = shop_database
+@asynccontextmanager
+async def both_over(schema: strawberry.Schema, dsn: str, shop: Shop) -> AsyncIterator[Both]:
+    """Both executors of a schema over one database."""
     database = Database(dsn)
     await database.open()
-    schema, metrics = create_schema(), Metrics()
-    cache = Cache(memory_backend(), metrics)
-    declared = declarations(schema)
-    repositories = create_repository_factory(database, cache, metrics)
+    metrics, declared = Metrics(), declarations(schema)
+    repositories = create_repository_factory(database, Cache(memory_backend(), metrics), metrics)
     compiled = CompiledExecution(schema._schema, declared, metrics)
     pools = Pools({name: _global_ids(name, shop.ids.get(table, [])) for name, table in declared.repositories.items()}, shop.skus)
     both = Both(schema._schema, declared, compiled, metrics, repositories, shop, pools)
     await _collect_cursors(both)
     yield both
     await database.close()
+
+
+@pytest.fixture(scope="session")
+async def both(shop_database: tuple[str, Shop]) -> AsyncIterator[Both]:
+    """Over the gateway's schema."""
+    async with both_over(create_schema(), *shop_database) as both:
+        yield both
+
+
+@pytest.fixture(scope="session")
+async def bazaar(shop_database: tuple[str, Shop]) -> AsyncIterator[Both]:
+    """Over the schema in which much goes wrong."""
+    async with both_over(create_bazaar(), *shop_database) as both:
+        yield both
 
 
 def _global_ids(name: str, ids: list[Any]) -> list[str]:
@@ -112,3 +122,16 @@ async def _collect_cursors(both: Both) -> None:
             result = await both.standard(document, {}, both.shop.viewers["administrator"])
             edges = ((result.data or {}).get(name) or {"edges": []})["edges"]
             both.pools.cursors[f"Query.{name}"] = [edge["cursor"] for edge in edges]
+    await _collect_nested_cursors(both)
+
+
+async def _collect_nested_cursors(both: Both) -> None:
+    """Cursors of the orders of every store, where stores have any."""
+    kind = both.schema.get_type("Store")
+    if not isinstance(kind, GraphQLObjectType) or "orders" not in kind.fields:
+        return
+    document = parse("{ stores { nodes { orders(first: 20) { edges { cursor } } } } }")
+    result = await both.standard(document, {}, both.shop.viewers["administrator"])
+    assert result.data is not None, result.errors
+    found = [edge["cursor"] for store in result.data["stores"]["nodes"] for edge in store["orders"]["edges"]]
+    both.pools.cursors["Store.orders"] = found
