@@ -17,6 +17,7 @@ from app.accounts.repository import VIEWERS
 from app.api.context import RequestInfo
 from app.api.errors import UNAUTHENTICATED, AccessDenied
 from app.core.errors import Conflict, ErrorCode, UserError
+from app.core.metrics import Metrics
 from app.core.security import ANONYMOUS, ANY, Viewer, ViewerKind, new_token, token_hash
 from app.settings import Settings
 
@@ -69,13 +70,24 @@ class Authenticator:
 
     async def sign_in(self, repositories: Any, email: str, password: str, request: RequestInfo) -> SignedIn:
         """Open a session. Raises one and the same `UserError` whatever is wrong, after the same time."""
-        user = await repositories.users.find_by_email(email)
-        good = await self._passwords.verify(password, user.password_hash if user else None)
-        if user is None or not good or not is_active_user(user):
+        metrics: Metrics = repositories.metrics
+        with metrics.authentication_seconds.time():
+            user = await self._proved(repositories, email, password)
+        metrics.logins.labels("failure" if user is None else "success").inc()
+        if user is None:
             raise UserError(ErrorCode.INVALID_CREDENTIALS, "the email or the password is wrong")
-        if self._passwords.needs_rehash(user.password_hash):
-            await repositories.users.replace_password_hash(user.id, user.password_hash, await self._passwords.hash(password))
         return await self.open_session(repositories, user.id, request)
+
+    async def _proved(self, repositories: Any, email: str, password: str) -> User | None:
+        """The user whose password it is. Takes as long when there is no such user."""
+        user: User | None = await repositories.users.find_by_email(email)
+        hashed = user.password_hash if user else None
+        good = await self._passwords.verify(password, hashed)
+        if user is None or hashed is None or not good or not is_active_user(user):
+            return None
+        if self._passwords.needs_rehash(hashed):
+            await repositories.users.replace_password_hash(user.id, hashed, await self._passwords.hash(password))
+        return user
 
     async def open_session(self, repositories: Any, user_id: UUID, request: RequestInfo) -> SignedIn:
         """A new session of a user who has proved to be it."""

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.middleware import Requests
 from app.core.metrics import Metrics
-from tests.serving import Caller, gateway, served, settings_for
+from tests.serving import Caller, gateway, new_administrator, served, settings_for
 
 QUERY = "{ products(first: 1) { nodes { id } } }"
 
@@ -39,6 +39,7 @@ async def samples(caller: Caller) -> dict[tuple[str, frozenset[tuple[str, str]]]
 
 async def test_metrics_count_operations_requests_and_sign_ins(database_url: str) -> None:
     async with gateway(settings_for(database_url)) as caller:
+        await new_administrator(caller, database_url)
         for query in (
             QUERY,
             QUERY,
@@ -56,14 +57,14 @@ async def test_metrics_count_operations_requests_and_sign_ins(database_url: str)
 
     assert count("graphql_operations_total", kind="query", result="success") == 2
     assert count("graphql_operations_total", kind="none", result="error") == 2
-    assert count("graphql_operations_total", kind="mutation", result="success") == 1
-    assert count("http_requests_total", method="POST", path="/graphql", status="200") == 5
+    assert count("graphql_operations_total", kind="mutation", result="success") == 3
+    assert count("http_requests_total", method="POST", path="/graphql", status="200") == 7
     assert count("http_requests_total", method="GET", path="/graphql", status="400") == 1
     assert count("http_requests_total", method="GET", path="other", status="404") == 1
-    assert count("http_request_seconds_count", path="/graphql") == 6
+    assert count("http_request_seconds_count", path="/graphql") == 8
     assert "attacker" not in str(found)
-    logins = sum(value for (name, _), value in found.items() if name == "user_logins_total")
-    assert logins == 1
+    assert count("user_logins_total", result="failure") == 1
+    assert count("user_logins_total", result="success") == 1
 
 
 async def test_unknown_methods_are_one_label(database_url: str) -> None:
