@@ -75,9 +75,7 @@ def mutation(*, access: Access, rate: Rate | None = None, description: str | Non
     """Declare a root mutation field, with a rate of its own where it is worth trying often: secrets, mails, exports."""
     throttle = [Throttle(rate)] if rate else []
     extensions = [Guard(access), *throttle, Refusals()]
-    return cast(
-        Callable[[F], F], strawberry.mutation(extensions=extensions, description=description, metadata={"access": access})
-    )
+    return cast(Callable[[F], F], strawberry.mutation(extensions=extensions, description=description, metadata={"access": access}))
 
 
 def shown(error: errors.UserError) -> UserError:
