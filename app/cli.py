@@ -1,4 +1,4 @@
-"""The command line: `python -m app serve | migrate | seed | schema | doctor`."""
+"""The command line: `python -m app serve | migrate | seed | schema | explain | doctor`."""
 
 import asyncio
 import sys
@@ -146,6 +146,25 @@ def schema(
         _fail(f"{path} is stale; run `make schema`")
     else:
         typer.echo(f"{path} is up to date")
+
+
+@cli.command()
+def explain(
+    file: Annotated[Path, typer.Argument(help="A GraphQL document with one query.", exists=True, dir_okay=False)],
+    variables: Annotated[str, typer.Option(help="Its variables, as a JSON object.")] = "{}",
+) -> None:
+    """Show how a query is executed for an administrator: the plan, the SQL, and how PostgreSQL runs it."""
+    _run(_explain(_settings(), file.read_text(encoding="utf-8"), variables))
+
+
+async def _explain(settings: Settings, text: str, variables: str) -> None:
+    from app.explaining import explained
+
+    async with open_resources(settings) as resources:
+        try:
+            typer.echo(await explained(resources.repositories, text, variables))
+        except ValueError as error:
+            _fail(str(error))
 
 
 def main() -> None:

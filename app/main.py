@@ -193,6 +193,7 @@ class Gateway:
             settings.request_max_bytes,
             hide_suggestions=not settings.introspection,
             show_cost=not settings.is_production,
+            explains=not settings.is_production and self._compiled is not None,
         )
         edge = self._edge(resources, services)
         return GraphQLEndpoint(self._schema, documents, edge, authenticate, services, self._metrics, options, self._compiled)

@@ -25,6 +25,7 @@ from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
+from app.execution.explain import explain
 from app.execution.runtime import CompiledExecution
 
 log = structlog.get_logger(__name__)
@@ -38,12 +39,16 @@ class Authenticates(Protocol):
 
 @dataclass(frozen=True)
 class EndpointOptions:
-    """`timeout` in seconds, `max_bytes` of a request's body; `show_cost` tells callers what their operations cost."""
+    """`timeout` in seconds, `max_bytes` of a request's body; `show_cost` tells callers what their operations cost.
+
+    `explains`: the header X-Explain: 1 asks how a query is executed, as `extensions.explain`.
+    """
 
     timeout: float = 15
     max_bytes: int = 1_000_000
     hide_suggestions: bool = False
     show_cost: bool = False
+    explains: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,8 @@ class GraphQLEndpoint:
         await self._edge.trusted.keep(parameters)
         repositories = await self._viewed(info)
         context = Context(repositories=repositories, request=info, services=self._services)
+        if self._options.explains and request.headers.get("x-explain") == "1" and operation.operation is OperationType.QUERY:
+            return await self._explained(document, operation, parameters, context)
         outcome = await self._composed(document, operation, parameters, context)
         if outcome is None:
             result = await self._execute(document, parameters, context)
@@ -169,6 +176,16 @@ class GraphQLEndpoint:
             return None
         answer = await self._compiled.execute(document.text, document.node, operation, parameters.variables, context)
         return None if answer is None else Outcome.answered(answer)
+
+    async def _explained(
+        self, document: Document, operation: OperationDefinitionNode, parameters: GraphQLRequest, context: Context
+    ) -> "Outcome":
+        """A query's answer, with how it is executed beside it."""
+        assert self._compiled is not None
+        shown = await explain(self._compiled, document.text, document.node, operation, parameters.variables, context)
+        outcome = Outcome.executed(await self._execute(document, parameters, context), context.request, "query")
+        self._priced(outcome, document, parameters).body.setdefault("extensions", {})["explain"] = shown
+        return outcome
 
     async def _execute(self, document: Document, parameters: GraphQLRequest, context: Context) -> ExecutionResult:
         result = execute(

@@ -36,7 +36,7 @@ from app.core.security import Viewer
 from app.execution.arguments import NO_VARIABLES, QuickVariables, quick_variables, uses_variables
 from app.execution.declarations import Declarations
 from app.execution.fill import filler
-from app.execution.plan import Ask, NodeRoot, Paged, Plan, Planner, Root, TypeName
+from app.execution.plan import Ask, Level, NodeRoot, Paged, Plan, Planner, Root, TypeName
 from app.execution.refusal import Refused
 from app.execution.statement import Composer, prefix
 from app.execution.values import ANOMALY
@@ -68,6 +68,7 @@ class Prepared:
     """What runs for one root field and one shape of its arguments."""
 
     statement: Statement
+    body: Paged | Level
     fill: Any = None
 
 
@@ -102,7 +103,7 @@ class CompiledExecution:
         `viewer`, and the readers of arguments get it.
         """
         try:
-            answer = await self._answer(self._outline(text, document, operation), variables, context)
+            answer = await self._answer(self.outline(text, document, operation), variables, context)
         except Refused as refused:
             self._metrics.executions.labels("standard", refused.reason).inc()
             return None
@@ -117,7 +118,7 @@ class CompiledExecution:
         return answer.body
 
     async def _answer(self, outline: Outline, given: Mapping[str, Any], context: Any) -> Answer:
-        variables = self._variables(outline, given)
+        variables = self.variables(outline, given)
         plan = self.plan(outline, variables, context.viewer)
         parts, filled = [], False
         for root in plan.roots:
@@ -131,7 +132,8 @@ class CompiledExecution:
 
     # --- Outlines and plans
 
-    def _outline(self, text: str, document: DocumentNode, operation: OperationDefinitionNode) -> Outline:
+    def outline(self, text: str, document: DocumentNode, operation: OperationDefinitionNode) -> Outline:
+        """What is known of the operation by itself; raises `Refused`."""
         key = (text, operation.name.value if operation.name else None)
         found = self._outlines.get(key)
         if found is None:
@@ -140,7 +142,8 @@ class CompiledExecution:
             raise Refused(found.reason, found.detail)
         return found
 
-    def _variables(self, outline: Outline, given: Mapping[str, Any]) -> VariableValues:
+    def variables(self, outline: Outline, given: Mapping[str, Any]) -> VariableValues:
+        """The coerced variables; raises `Refused`."""
         if not outline.operation.variable_definitions:
             return NO_VARIABLES
         quick = outline.quick(given) if outline.quick is not None else None
@@ -244,7 +247,7 @@ def prepare(root: Root, queries: Sequence[Any], repositories: Any) -> Prepared:
     """Compose and compile the statement of a root field; takes some milliseconds."""
     composer = Composer(repositories, queries)
     composed = composer.page(root.body) if isinstance(root.body, Paged) else composer.row(root.body)
-    return Prepared(compile_statement(composed), filler(root.body, repositories)[1] if root.fills else None)
+    return Prepared(compile_statement(composed), root.body, filler(root.body, repositories)[1] if root.fills else None)
 
 
 class DirectiveReader(Visitor):

@@ -1,0 +1,47 @@
+"""Shows how a query is executed: the plan, the SQL, and how PostgreSQL would run it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphql import DocumentNode, OperationDefinitionNode
+
+from app.core.database import Statement
+from app.execution.fill import filler
+from app.execution.plan import TypeName, shape_of
+from app.execution.refusal import Refused
+from app.execution.runtime import CompiledExecution
+
+
+async def explain(
+    compiled: CompiledExecution,
+    text: str,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, Any],
+    context: Any,
+) -> dict[str, Any]:
+    """A query's plan and, per root field, its SQL, the names of its parameters, PostgreSQL's plan, and the pass that Python makes.
+
+    Of a query that is left to resolvers, the reason. Values are not shown: they could be secrets.
+    """
+    try:
+        outline = compiled.outline(text, document, operation)
+        given = compiled.variables(outline, variables)
+        plan = compiled.plan(outline, given, context.viewer)
+        roots = {root.key: await _explained(compiled, root, given, context) for root in plan.roots if not isinstance(root, TypeName)}
+    except Refused as refused:
+        return {"execution": "standard", "reason": refused.reason, "detail": refused.detail}
+    return {"execution": "compiled", "plan": shape_of(plan), "statements": roots}
+
+
+async def _explained(compiled: CompiledExecution, root: Any, variables: Any, context: Any) -> dict[str, Any] | None:
+    run = compiled.bind(root, variables, context)
+    if run is None:
+        return None
+    prepared, values = run
+    statement = prepared.statement
+    rows = await context.repositories.session.fetch(Statement(f"explain {statement.text}", statement.names, statement.fixed), values)
+    shown = {"sql": statement.text, "parameters": list(statement.names), "postgresql": [row[0] for row in rows]}
+    if prepared.fill is not None:
+        shown["fill"] = filler(prepared.body, context.repositories)[0].splitlines()
+    return shown

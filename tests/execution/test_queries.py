@@ -1,0 +1,110 @@
+"""The queries that callers rely on are compiled, and what must not be compiled is not."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from graphql import OperationDefinitionNode, OperationType, parse, validate
+
+from app.execution.explain import explain
+from tests.execution.conftest import Both
+
+README = Path(__file__).parents[2] / "README.md"
+
+BENCHMARK = {
+    "catalog": "query Catalog { products(first: 50) { nodes { id name price currency sku imageUrl category status } } }",
+    "product": "query Product($id: ID!) { product(id: $id) { id name description price currency sku imageUrl category status } }",
+    "orders": """query Orders { orders(first: 20) { nodes { id status total currency createdAt user { id username email }
+        items { id quantity price product { id name sku price } } payments { id amount status transactionId } } } }""",
+}
+
+SKETCH = {
+    "node": "query ($node: ID!) { node(id: $node) { id __typename ... on Product { name } } }",
+    "me": "{ me { id email role { name permissions { resource action } } store { name settings { currency } } } }",
+    "product by sku": '{ product(sku: "SKU-1") { name inventory { available onHand reserved } stores { name } } }',
+    "store": '{ store(domain: "store0.example.com") { name settings { currency timezone } } }',
+    "stores": "{ stores { nodes { name } pageInfo { hasNextPage endCursor } totalCount } }",
+    "my cart": "{ myCart { id status total itemCount items { quantity price lineTotal product { name } } user { id } store { id } } }",
+    "cart": "query ($cart: ID!) { cart(id: $cart) { version items { id } } }",
+    "carts": "{ carts(orderBy: [{ field: UPDATED_AT, direction: DESC }]) { edges { cursor node { id } } } }",
+    "order": "query ($order: ID!) { order(id: $order) { status items { name lineTotal } payments { amount } } }",
+    "users": '{ users(filter: { email: { contains: "user" } }) { nodes { id email } totalCount } }',
+    "roles": "{ roles { nodes { name parentRole { name } permissions { resource } } } }",
+    "sessions": "{ sessions { nodes { id ipAddress expiresAt } } }",
+    "api keys": "{ apiKeys { nodes { name scopes } } }",
+}
+
+
+@pytest.mark.parametrize("name", [*BENCHMARK, *SKETCH])
+async def test_queries_of_the_sketch_are_compiled(both: Both, name: str) -> None:
+    text = {**BENCHMARK, **SKETCH}[name]
+    ids = both.pools.ids
+    variables = {"id": ids["Product"][0], "node": ids["Product"][1], "cart": ids["Cart"][0], "order": ids["Order"][0]}
+    await _assert_compiled(both, text, {key: value for key, value in variables.items() if f"${key}" in text})
+
+
+def _readme_queries() -> list[str]:
+    """Those that need no value of another answer."""
+    blocks = re.findall(r"```graphql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    return [block for block in blocks if "$" not in block and all(map(_is_query, parse(block).definitions))]
+
+
+def _is_query(definition: Any) -> bool:
+    return isinstance(definition, OperationDefinitionNode) and definition.operation is OperationType.QUERY
+
+
+@pytest.mark.parametrize("text", _readme_queries())
+async def test_queries_of_the_readme_are_compiled(both: Both, text: str) -> None:
+    await _assert_compiled(both, text, {})
+
+
+async def _assert_compiled(both: Both, text: str, variables: dict[str, Any]) -> None:
+    document = parse(text)
+    assert not validate(both.schema, document)
+    viewer = both.shop.viewers["administrator"]
+    data = await both.compile(text, document, variables, viewer)
+    expected = await both.standard(document, variables, viewer)
+    assert expected.errors is None
+    assert orjson.dumps(data) == orjson.dumps(expected.data)
+
+
+@pytest.mark.parametrize(
+    ("text", "viewer", "reason"),
+    [
+        ("{ __schema { queryType { name } } }", "administrator", "introspection"),
+        ("mutation { signOut { userErrors { message } } }", "administrator", "mutation"),
+        ("{ products(first: 0) { nodes { id } } }", "administrator", "bad_input"),
+        ('{ product(id: "nothing") { id } }', "anonymous", "bad_input"),
+        ("{ products { nodes { inventory { onHand } } } }", "anonymous", "denied"),
+        ("{ orders { nodes { id } } }", "anonymous", "denied"),
+        (f"query {{ products {{ nodes {{ {'x' * 64}: id }} }} }}", "anonymous", "long_alias"),
+    ],
+)
+async def test_what_cannot_be_promised_is_refused_with_its_reason(both: Both, text: str, viewer: str, reason: str) -> None:
+    before = both.refusals().get(f"standard {reason}", 0)
+    assert await both.compile(text, parse(text), {}, both.shop.viewers[viewer]) is None
+    assert both.refusals()[f"standard {reason}"] == before + 1
+
+
+async def test_one_root_field_is_one_statement_whatever_its_depth(both: Both) -> None:
+    document = parse(BENCHMARK["orders"])
+    operation = document.definitions[0]
+    assert isinstance(operation, OperationDefinitionNode)
+    context = both.context(both.shop.viewers["administrator"])
+    shown = await explain(both.compiled, BENCHMARK["orders"], document, operation, {}, context)
+    assert shown["execution"] == "compiled"
+    assert shown["plan"]["orders"]["shows"]["nodes"]["shows"]["items"]["relation"] == "order_items.find_by_order_ids(id)"
+    assert list(shown["statements"]) == ["orders"]
+    assert shown["statements"]["orders"]["sql"].count("FROM order_items") == 1
+    assert any("Aggregate" in line for line in shown["statements"]["orders"]["postgresql"])
+
+
+async def test_explaining_what_is_left_to_resolvers_says_why(both: Both) -> None:
+    text = "{ orders { nodes { id } } }"
+    document = parse(text)
+    operation = document.definitions[0]
+    assert isinstance(operation, OperationDefinitionNode)
+    shown = await explain(both.compiled, text, document, operation, {}, both.context(both.shop.viewers["anonymous"]))
+    assert shown == {"execution": "standard", "reason": "denied", "detail": "Query.orders"}

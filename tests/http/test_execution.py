@@ -1,0 +1,48 @@
+"""Over HTTP: a query is compiled, or executed by resolvers, by setting; and tells how when it is asked in development."""
+
+import pytest
+from sqlalchemy import make_url
+
+from app.settings import Environment, ExecutionMode
+from tests.conftest import fresh_database
+from tests.serving import Caller, gateway, settings_for
+
+QUERY = "{ products(first: 3, orderBy: { field: PRICE }) { nodes { id name price createdAt stores { name } } totalCount } }"
+
+
+async def test_both_ways_of_execution_answer_alike(postgres: str, migrated: str) -> None:
+    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+        async with gateway(settings_for(dsn, demo_data=True)) as caller:
+            compiled = await caller.ask(QUERY)
+            metrics = (await caller.http.get("/metrics")).text
+        assert 'graphql_executions_total{mode="compiled",reason=""}' in metrics
+        async with gateway(settings_for(dsn, execution=ExecutionMode.STANDARD)) as caller:
+            standard = await caller.ask(QUERY)
+            metrics = (await caller.http.get("/metrics")).text
+        assert 'graphql_executions_total{mode="compiled",reason=""} 0.0' in metrics or "graphql_executions_total{" not in metrics
+    assert compiled == standard
+    assert len(compiled["products"]["nodes"]) == 3
+
+
+async def test_a_query_explains_itself_in_development(anonymous: Caller) -> None:
+    answer = (await anonymous.post(QUERY, None, **{"X-Explain": "1"})).json()
+    shown = answer["extensions"]["explain"]
+    assert shown["execution"] == "compiled"
+    assert shown["statements"]["products"]["sql"].startswith("SELECT json_build_object")
+    assert answer["data"] == await anonymous.ask(QUERY)
+
+
+async def test_production_explains_nothing(postgres: str, migrated: str) -> None:
+    production = {"environment": Environment.PRODUCTION, "argon2_memory_kib": 19 * 1024, "argon2_time_cost": 2}
+    async with (
+        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        gateway(settings_for(dsn, **production)) as caller,
+    ):
+        answer = (await caller.post("{ products { totalCount } }", None, **{"X-Explain": "1"})).json()
+    assert answer == {"data": {"products": {"totalCount": 0}}}
+
+
+@pytest.mark.parametrize("header", ["0", "true"])
+async def test_only_one_asks_for_an_explanation(anonymous: Caller, header: str) -> None:
+    answer = (await anonymous.post(QUERY, None, **{"X-Explain": header})).json()
+    assert "explain" not in answer["extensions"]
