@@ -1,5 +1,5 @@
 """The shop, for the tests of this domain."""
 
-from tests.shop import schema, shop
+from tests.shop import premises, schema, shop
 
-__all__ = ["schema", "shop"]
+__all__ = ["premises", "schema", "shop"]
