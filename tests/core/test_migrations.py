@@ -207,3 +207,10 @@ async def test_every_installation_has_the_roles(connection: asyncpg.Connection) 
     assert {"orders:read", "users:read"} <= set(roles["VIEWER"]["may"])
     assert "features:write" in roles["ANALYST"]["may"]
     assert not [right for right in roles["VIEWER"]["may"] if not right.endswith(":read")]
+
+
+@pytest.mark.parametrize("host", ["/no/such/folder", "127.0.0.1:1"])
+async def test_database_out_of_reach_is_named_without_the_password(host: str) -> None:
+    with pytest.raises(migrations.MigrationError, match="cannot be reached") as failure:
+        await migrations.upgrade(f"postgresql://somebody:very-secret@/shop?host={host}")
+    assert "very-secret" not in str(failure.value)
