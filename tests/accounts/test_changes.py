@@ -169,7 +169,7 @@ async def test_a_hash_of_older_parameters_is_renewed_at_sign_in(database_url: st
 class Recording(Argon2):
     """argon2 that keeps the parameters of each hash it verifies against: they alone decide how long that takes."""
 
-    def __init__(self, **parameters: int) -> None:
+    def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         self.verified: list[Parameters] = []
 
