@@ -4,6 +4,7 @@
 `DIFFERENTIAL_DOCUMENTS=1 DIFFERENTIAL_SEED=<seed>` runs it alone, over the rows that go with that seed.
 """
 
+import gc
 import os
 import sys
 from itertools import count
@@ -38,8 +39,12 @@ async def test_both_executors_give_the_same_answers(both: Both, chunk: int, caps
     assert compiled >= asked * LEAST_COMPILED
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 async def test_what_goes_wrong_is_left_to_resolvers(bazaar: Both) -> None:
-    """Missing rows, nulls, raising resolvers: a compiled answer is one that has no errors, and is the same."""
+    """Missing rows, nulls, raising resolvers: a compiled answer is one that has no errors, and is the same.
+
+    Where a resolver raises beside others that have yet to start, graphql-core drops those; they are collected here, not in another test.
+    """
     failed = 0
     for seed in range(SEED, SEED + max(DOCUMENTS // 5, 1)):
         name = list(bazaar.shop.viewers)[seed % len(bazaar.shop.viewers)]
@@ -47,6 +52,7 @@ async def test_what_goes_wrong_is_left_to_resolvers(bazaar: Both) -> None:
         if not await _compare(bazaar, generated, name, seed):
             expected = await bazaar.standard(parse(generated.text), generated.variables, bazaar.shop.viewers[name])
             failed += expected.errors is not None
+    gc.collect()
     modes = bazaar.refusals()
     if DOCUMENTS >= 1000:
         assert failed
@@ -82,5 +88,5 @@ def _text(data: Any) -> bytes:
 
 
 def _chain(error: BaseException | None) -> list[str]:
-    """An error and what caused it."""
+    """An error and what caused it: repositories raise with the original chained."""
     return [repr(error), repr(error.__cause__)] if error else []
