@@ -54,7 +54,11 @@ def instrumented(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callabl
             result = "refused"
             raise
         except RepositoryError as error:
-            raise _explained(self, operation, error) from error
+            explained = _explained(self, operation, error)
+            if explained is error:
+                # Its cause says whether a transaction is worth another try.
+                raise
+            raise explained from error
         finally:
             _record(self, operation, result, time.perf_counter() - started)
 

@@ -253,7 +253,7 @@ async def test_a_start_that_is_given_up_leaves_nothing_running(tmp_path: Path) -
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert server.pid is None
-    assert not [child for child in psutil.Process().children() if child.name() in {"initdb", "postgres"}]
+    await until(lambda: not [child for child in psutil.Process().children() if child.name() in {"initdb", "postgres"}])
     assert await run(await server.start(), "select 1") == 1
     await server.stop()
 

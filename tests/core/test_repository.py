@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.catalog.models import ProductCreate, ProductStatus
+from app.catalog.repository import ProductRepository
 from app.core.errors import BadInput, Conflict, ErrorCode, NotFound, UserError
 from app.core.paging import PageRequest, Sort, decode_cursor, encode_cursor, with_tie_break
+from app.core.repository import transactional
 from app.core.security import ANONYMOUS, SYSTEM, Viewer, ViewerKind
 from app.repositories import Repositories
 from app.stores.models import StoreCreate
@@ -257,3 +259,24 @@ async def test_a_stale_version_is_told_from_a_missing_row(repositories: Reposito
 def test_the_system_sees_everything() -> None:
     assert SYSTEM.sees_everything
     assert SYSTEM.can("anything:at-all")
+
+
+async def test_a_conflict_keeps_the_cause_that_says_whether_to_try_again(repositories: Repositories) -> None:
+    """Deadlocks inside a repository's own transaction are retried, so what passed through its operations must still tell the cause."""
+    first, second = [await repositories.products.create(tea(number)) for number in range(2)]
+    both_hold_one = asyncio.Barrier(2)
+    attempts = 0
+
+    class Crossing(ProductRepository):
+        @transactional
+        async def cross(self, one: UUID, other: UUID) -> None:
+            nonlocal attempts
+            attempts += 1
+            await self.update_by_id(one, {"description": "x"})
+            if attempts <= 2:
+                await both_hold_one.wait()
+            await self.update_by_id(other, {"description": "x"})
+
+    crossing = repositories.of(Crossing)
+    await asyncio.gather(crossing.cross(first.id, second.id), crossing.cross(second.id, first.id))
+    assert attempts == 3

@@ -17,7 +17,7 @@ ORDERS = """
     { orders(first: %d) { nodes { id status total currency createdAt user { id username email }
       items { id quantity price product { id name sku price } } payments { id amount status transactionId } } } }
 """
-SOON = 2.0
+SOON = 30.0
 """Seconds; a refusal takes a few milliseconds, on a busy machine with luck on its side."""
 
 
