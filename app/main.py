@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator
 from app.accounts.passwords import PasswordHasher
 from app.api.client import CSRF_HEADERS, Clients
@@ -56,6 +57,7 @@ class Services:
 
     passwords: PasswordHasher
     authenticator: Authenticator
+    api_keys: ApiKeys
     payments: PaymentProvider
     rate_limiter: RateLimiter
 
@@ -164,7 +166,8 @@ class Gateway:
             per_user=settings.rate_limit_per_user,
             enabled=settings.rate_limits,
         )
-        return Services(passwords, Authenticator.from_settings(settings, passwords), TestPaymentProvider(), limiter)
+        authenticator = Authenticator.from_settings(settings, passwords)
+        return Services(passwords, authenticator, ApiKeys.from_settings(settings), TestPaymentProvider(), limiter)
 
     def _edge(self, resources: Resources, services: Services) -> Edge:
         settings = self._settings

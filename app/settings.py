@@ -204,6 +204,15 @@ class Settings(BaseSettings):
     session_idle_timeout: int = Field(
         default=14_400, ge=60, le=31_536_000, description="Seconds without a request after which a session ends."
     )
+    api_key_max_lifetime: int = Field(
+        default=315_360_000,
+        ge=60,
+        le=315_360_000,
+        description="Seconds that an API key may live at most. Where its maker does not say, it lives for a year, or this if that is less.",
+    )
+    api_keys_per_user: int = Field(
+        default=20, ge=0, le=10_000, description="Live API keys that one account may have; 0 lets nobody make one."
+    )
     argon2_time_cost: int = Field(
         default=3, ge=1, le=100, description="Passes of argon2id over its memory (RFC 9106, second recommendation)."
     )

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from email_validator import EmailNotValidError
 from email_validator import validate_email as parse_email
-from pydantic import AwareDatetime, EmailStr, Field, FutureDatetime, SecretStr, StringConstraints, field_validator
+from pydantic import AfterValidator, AwareDatetime, EmailStr, Field, FutureDatetime, SecretStr, StringConstraints, field_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, func, text
 
+from app.accounts.scopes import known_scopes
 from app.core import model
 from app.core.inputs import Input, JsonObject, Line, Passage, Update, Url, clean
 from app.core.model import JSON, TEXT, TEXT_LIST, SoftDeletable, Timestamped
@@ -176,7 +177,7 @@ class UserSession(Timestamped, table=True):
 
 
 class ApiKey(Timestamped, table=True):
-    """A key for programs: `identifier.secret`, of which only the SHA-256 (hex) of the secret is stored."""
+    """A key for programs: `identifier.secret`, of which only a hash of the secret is stored (`accounts.api_keys.secret_hash`)."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -237,9 +238,8 @@ Phone = Annotated[str, StringConstraints(pattern=r"^\+?[1-9][0-9]{1,14}$")]
 
 Password = Annotated[SecretStr, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)]
 Sha256 = Annotated[str, StringConstraints(pattern=_SHA256_HEX)]
-Scope = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z_]*):(\*|[a-z][a-z_]*)$", max_length=50)]
-"""A permission `resource:action`; `*` stands for all."""
-
+Scopes = Annotated[list[str], Field(min_length=1, max_length=MAX_SCOPES), AfterValidator(known_scopes)]
+KeyName = Annotated[str, Line(200)]
 PermissionPart = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z_]*)$", max_length=128)]
 
 
@@ -341,15 +341,23 @@ class UserSessionCreate(Input):
     user_agent: Annotated[str, Passage(500)] | None = None
 
 
-class ApiKeyCreate(Input):
-    """A new API key; the caller keeps the secret and gives its SHA-256."""
+class ApiKeyRequest(Input):
+    """What a user says of a key to be made; without `expires_at` it lives for a year."""
 
-    name: Annotated[str, Line(200)]
+    name: KeyName
+    scopes: Scopes
+    expires_at: FutureDatetime | None = None
+
+
+class ApiKeyCreate(Input):
+    """A new API key; the caller keeps the secret and gives its hash."""
+
+    name: KeyName
     key_hash: Sha256
     key_identifier: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,60}$")]
     key_preview: Annotated[str, Passage(64)]
     user_id: UUID
     store_id: UUID | None = None
-    scopes: Annotated[list[Scope], Field(max_length=MAX_SCOPES)] = Field(default_factory=list)
+    scopes: Scopes
     rate_limit: Annotated[int, Field(gt=0, le=1_000_000)] = API_KEY_RATE_LIMIT
     expires_at: AwareDatetime | None = None

@@ -6,8 +6,8 @@ import strawberry
 from strawberry import UNSET
 
 from app.accounts.authentication import SignedIn
-from app.accounts.models import PasswordChange, RoleAssignment, UserCreate, UserUpdate
-from app.accounts.types import AuthPayload, RevokedSessionsPayload, Session, SessionPayload, SignOutPayload, UserPayload
+from app.accounts.models import ApiKeyRequest, ApiKeyStatus, PasswordChange, RoleAssignment, UserCreate, UserUpdate
+from app.accounts.types import ApiKeyPayload, AuthPayload, RevokedSessionsPayload, Session, SessionPayload, SignOutPayload, UserPayload
 from app.api.context import Info
 from app.api.inputs import IdInput
 from app.api.mutations import mutation, validated
@@ -52,6 +52,13 @@ class AssignRoleInput:
     user_id: strawberry.ID
     role_id: strawberry.ID | None = strawberry.field(default=None, description="Without one, the user loses the present role.")
     expires_at: datetime | None = strawberry.field(default=None, description="When the role ends; never, if not given.")
+
+
+@strawberry.input
+class CreateApiKeyInput:
+    name: str
+    scopes: list[str] = strawberry.field(description="What it may be used for, each as `orders:read`; never more than its owner may do.")
+    expires_at: datetime | None = strawberry.field(default=None, description="When it ends; in a year, if not given.")
 
 
 def _answer(info: Info, signed_in: SignedIn) -> AuthPayload:
@@ -115,3 +122,14 @@ class AccountsMutation:
         user_id = decode_id(input.user_id, "User", "userId")
         assignment = RoleAssignment(user_id=user_id, role_id=role_id, expires_at=input.expires_at)
         return UserPayload(user=await info.context.repositories.users.assign_role(assignment, info.context.viewer.user_id))
+
+    @mutation(access=signed_in, rate=Rate("10/minute"), description="Make a key for programs, which act with it as the caller.")
+    async def create_api_key(self, info: Info, input: CreateApiKeyInput) -> ApiKeyPayload | None:
+        asked, context = validated(ApiKeyRequest, input), info.context
+        issued = await context.services.api_keys.issue(context.repositories, context.viewer.user_id, asked)
+        return ApiKeyPayload(api_key=issued.row, key_secret=issued.text)
+
+    @mutation(access=signed_in, description="End a key of the caller, at once and for good.")
+    async def revoke_api_key(self, info: Info, input: IdInput) -> ApiKeyPayload | None:
+        key_id, keys = decode_id(input.id, "ApiKey", "id"), info.context.repositories.api_keys
+        return ApiKeyPayload(api_key=await keys.update_status(key_id, ApiKeyStatus.REVOKED, info.context.viewer.user_id))

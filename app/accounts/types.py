@@ -7,8 +7,10 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.accounts import models
+from app.api.computed import computed
 from app.api.connection import OrderDirection
 from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
+from app.api.limits import LARGEST_INT
 from app.api.mutations import Payload
 from app.api.node import Node
 from app.api.permissions import personal
@@ -91,6 +93,10 @@ class UserSession(Node):
     updated_at: datetime
 
 
+def _shown_count(usage_count: int) -> int:
+    return min(usage_count, LARGEST_INT)
+
+
 @strawberry.type(description="A key for programs. Its secret is shown once, when it is made.")
 class ApiKey(Node):
     model = models.ApiKey
@@ -102,7 +108,8 @@ class ApiKey(Node):
     status: models.ApiKeyStatus
     is_active: bool
     rate_limit: int = strawberry.field(description="Requests per hour.")
-    last_used_at: datetime | None
+    usage_count: int = computed(_shown_count, needs=("usage_count",), description="Requests so far, up to the largest Int.")
+    last_used_at: datetime | None = strawberry.field(description="Written down within seconds of a request.")
     expires_at: datetime | None
     revoked_at: datetime | None
     created_at: datetime
@@ -139,6 +146,14 @@ class RevokedSessionsPayload(Payload):
 @strawberry.type
 class SessionPayload(Payload):
     session: UserSession | None = None
+
+
+@strawberry.type
+class ApiKeyPayload(Payload):
+    api_key: ApiKey | None = None
+    key_secret: str | None = strawberry.field(
+        default=None, description="The whole key, only here: send it as `Authorization: Bearer <keySecret>`."
+    )
 
 
 @filter_input

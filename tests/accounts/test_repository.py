@@ -112,11 +112,14 @@ async def session_of(repositories: Repositories, user: User, digit: str) -> User
     return await repositories.user_sessions.create({"user_id": user.id, "token_hash": digit * 64, "expires_at": expires_at})
 
 
-async def test_a_closed_account_frees_its_email_and_ends_its_sessions(repositories: Repositories) -> None:
+async def test_a_closed_account_frees_its_email_and_ends_its_sessions_and_keys(repositories: Repositories) -> None:
     users = repositories.users
     anna = await users.create({"email": "Anna@example.com", "username": "anna"})
     session = await session_of(repositories, anna, "a")
+    key = {"user_id": anna.id, "name": "robot", "key_hash": "a" * 64, "key_identifier": "identifier", "key_preview": "id..."}
+    await repositories.api_keys.create(key)
     closed = await users.soft_delete(anna.id, deleted_by=anna.id)
+    assert await repositories.api_keys.get_api_key_stats() == {"total": 1, "active": 0, "revoked": 1, "expired": 0}
     assert (closed.status, closed.is_deleted, closed.updated_by) == ("DELETED", True, anna.id)
     assert (await repositories.user_sessions.get_by_id(session.id)).end_reason == "ACCOUNT_CLOSED"
     assert await users.find_by_email("anna@example.com") is None

@@ -8,16 +8,19 @@ from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, func, or_, se
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
-from app.accounts.models import ApiKey, ApiKeyStatus
-from app.accounts.repository.standing import own_rows
+from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyStatus, User
+from app.accounts.repository.standing import Standing, own_rows
+from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST
-from app.core.repository import Repository
+from app.core.repository import transactional
 from app.core.security import ViewerKind
+
+USERS = User.__table__  # type: ignore[attr-defined]
 
 NOT_REVOKED = {"status": {"in": [ApiKeyStatus.ACTIVE.value, ApiKeyStatus.EXPIRED.value]}}
 
 
-class ApiKeyRepository(Repository[ApiKey]):
+class ApiKeyRepository(Standing[ApiKey]):
     """API keys are their user's alone; the hash never leaves the process."""
 
     model = ApiKey
@@ -31,6 +34,15 @@ class ApiKeyRepository(Repository[ApiKey]):
 
     async def find_active_by_user(self, user_id: UUID) -> list[ApiKey]:
         return await self.find_many({"user_id": user_id, **self._live()}, NEWEST_FIRST)
+
+    @transactional
+    async def create_within(self, key: ApiKeyCreate, most: int) -> ApiKey:
+        """A new key of a user who has fewer than `most` live ones. Raises `UserError`; makers that race wait for each other."""
+        await self.rows(self.statement("lock_owner", self._lock_owner), user_id=key.user_id)
+        live = await self.count({"user_id": key.user_id, **self._live()})
+        if live >= most:
+            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"the account has {live} live API keys, at most {most} are allowed; revoke one first")
+        return await self.create(key)
 
     async def increment_usage(self, id: UUID) -> None:
         """Count one use of a key."""
@@ -72,6 +84,9 @@ class ApiKeyRepository(Repository[ApiKey]):
     def _live(self) -> dict[str, Any]:
         lasting = {"or": [{"expires_at": None}, {"expires_at": {"gt": self.repositories.now()}}]}
         return {"status": ApiKeyStatus.ACTIVE.value, "and": [lasting]}
+
+    def _lock_owner(self) -> Any:
+        return select(USERS.c.id).where(USERS.c.id == bindparam("user_id")).with_for_update()
 
     def _count_uses(self) -> Any:
         uses = (

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, bindparam, false, func, or_, select, updat
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.accounts.models import RoleAssignment, SessionEndReason, User, UserCreate, UserStatus
+from app.accounts.repository.api_keys import ApiKeyRepository
 from app.accounts.repository.roles import RoleRepository
 from app.accounts.repository.sessions import UserSessionRepository
 from app.accounts.repository.standing import Standing
@@ -108,8 +109,9 @@ class UserRepository(Standing[User]):
 
     @transactional
     async def soft_delete(self, id: UUID, deleted_by: UUID | None = None) -> User:
-        """Close an account and end its sessions. Raises `NotFound`."""
+        """Close an account, end its sessions and revoke its API keys. Raises `NotFound`."""
         await self._end_sessions((id,))
+        await self.repositories.unscoped.of(ApiKeyRepository).revoke_by_user(id, deleted_by)
         return await self.update_by_id(id, {**self._deletion(), "updated_by": deleted_by})
 
     @transactional

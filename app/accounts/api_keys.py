@@ -1,0 +1,67 @@
+"""API keys: how one is written, what is stored of it, and how it is made.
+
+A key is written `identifier.secret`. The identifier is public and finds the row; the secret is shown once, when the key is made.
+"""
+
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Self
+from uuid import UUID
+
+from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyRequest
+from app.core.errors import ErrorCode, UserError
+from app.settings import Settings
+
+IDENTIFIER_BYTES, SECRET_BYTES = 16, 32
+DEFAULT_LIFETIME = timedelta(days=365)
+"""Of a key whose maker does not say when it is to end (specification, API key management)."""
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """A new key: the only time that its whole text is there."""
+
+    row: ApiKey
+    text: str = field(repr=False)
+
+
+class ApiKeys:
+    """Makes API keys. `max_lifetime` in seconds; `per_user` is how many live keys an account may have."""
+
+    def __init__(self, *, max_lifetime: int, per_user: int) -> None:
+        self._max_lifetime = timedelta(seconds=max_lifetime)
+        self._per_user = per_user
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls(max_lifetime=settings.api_key_max_lifetime, per_user=settings.api_keys_per_user)
+
+    async def issue(self, repositories: Any, user_id: UUID, asked: ApiKeyRequest) -> IssuedKey:
+        """A new key of a user. Raises `UserError` for one that is to live too long, or one too many."""
+        latest = repositories.now() + self._max_lifetime
+        if asked.expires_at is not None and asked.expires_at > latest:
+            raise UserError(ErrorCode.INVALID, f"must not be later than {latest:%Y-%m-%dT%H:%M:%SZ}", "expires_at")
+        identifier, secret = secrets.token_urlsafe(IDENTIFIER_BYTES), secrets.token_urlsafe(SECRET_BYTES)
+        key = ApiKeyCreate(
+            name=asked.name,
+            scopes=asked.scopes,
+            user_id=user_id,
+            key_identifier=identifier,
+            key_preview=f"{identifier}...",
+            key_hash=secret_hash(identifier, secret),
+            expires_at=asked.expires_at or min(repositories.now() + DEFAULT_LIFETIME, latest),
+        )
+        row = await repositories.api_keys.create_within(key, self._per_user)
+        return IssuedKey(row, f"{identifier}.{secret}")
+
+
+def secret_hash(identifier: str, secret: str) -> str:
+    """What is stored of a secret: its HMAC-SHA-256 (hex) under the key's identifier.
+
+    A fast hash is right here. Slow ones such as argon2 make guessing dear, which passwords need since people choose from few; among
+    2^256 random secrets there is nothing to guess, and each request would pay for it. With the identifier as its key, a hash copied
+    into another row opens nothing.
+    """
+    return hmac.digest(identifier.encode(), secret.encode(), "sha256").hex()
