@@ -44,6 +44,7 @@ from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
 from app.settings import ExecutionMode, Settings, read_settings
+from app.worker import make_worker
 
 EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSError)
 GRAPHQL = "/graphql"
@@ -148,6 +149,8 @@ class Gateway:
         self._health.checks.update(checks(resources))
         if settings.demo_data:
             await seed_demo(resources.repositories, services.passwords.hash)
+        if settings.jobs_run_here:
+            await stack.enter_async_context(make_worker(resources).running())
 
     @asynccontextmanager
     async def _quotas(self) -> AsyncIterator[Quotas]:

@@ -15,6 +15,7 @@ from app.core import jobs, migrations
 from app.core.cache import Cache, memory_backend, redis_backend
 from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
+from app.core.mail import ConsoleMailer, Mailer, NoMailer, SmtpMailer, SmtpServer
 from app.core.metrics import Metrics
 from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
 from app.repositories import Repositories, create_repository_factory
@@ -69,6 +70,14 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
         stack.push_async_callback(cache.close)
         repositories = create_repository_factory(database, cache, metrics, structlog.get_logger("app.repositories"))
         yield Resources(settings, database, cache, metrics, repositories)
+
+
+def make_mailer(settings: Settings) -> Mailer:
+    """How this installation sends mail."""
+    url = _plain(settings.mail_url)
+    if url is not None:
+        return SmtpMailer(SmtpServer.from_url(url), settings.mail_from, settings.mail_timeout)
+    return NoMailer() if settings.is_production else ConsoleMailer()
 
 
 def _options(settings: Settings) -> DatabaseOptions:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import SplitResult, urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
@@ -121,8 +122,37 @@ def _networks(value: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
         raise ValueError("must be addresses or networks like 10.0.0.0/8, without host bits") from None
 
 
+def _mail_url(value: SecretStr) -> SecretStr:
+    example = "smtp://user:password@host:587"
+    url = _split_url(value.get_secret_value(), ("smtp", "smtps"), example)
+    if not url.hostname or url.path.strip("/"):
+        raise ValueError(f"must name a host and no path, like {example}")
+    if url.query not in ("", "starttls=never"):
+        raise ValueError("may have no other option than ?starttls=never")
+    return value
+
+
+def _sender(value: str) -> str:
+    try:
+        validate_email(value, check_deliverability=False, allow_display_name=True)
+    except EmailNotValidError:
+        raise ValueError("must be an address like Shop <no-reply@shop.example>") from None
+    return value
+
+
+def _base_url(value: str) -> str:
+    example = "https://shop.example"
+    url = _split_url(value, ("http", "https"), example)
+    if not url.hostname or url.query or url.fragment or "@" in url.netloc:
+        raise ValueError(f"must be a URL like {example}, without a query")
+    return value.rstrip("/")
+
+
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
+Sender = Annotated[str, AfterValidator(_sender)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Networks = Annotated[tuple[Any, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)]
 
@@ -167,6 +197,24 @@ class Settings(BaseSettings):
         default=None,
         description="Redis or Valkey, as `redis://host:6379/0`, for cache, quotas and messages between processes. "
         "Not set: memory and PostgreSQL.",
+    )
+
+    run_jobs: bool | None = Field(
+        default=None,
+        description="Do background work, such as sending mail, in the gateway itself. Not set: with the embedded server only, "
+        "which no worker reaches.",
+    )
+    mail_url: MailUrl | None = Field(
+        default=None,
+        description="SMTP server, as `smtp://user:password@host:587` (STARTTLS; without it to a server on this host, or with "
+        "`?starttls=never`) or `smtps://user:password@host:465`. Not set: mails are printed while developing, dropped in production.",
+    )
+    mail_from: Sender = Field(default="Neurotracker <no-reply@shop.example>", description="Sender of mails.")
+    mail_timeout: float = Field(default=10, gt=0, le=50, description="Seconds that each step of handing over a mail may take.")
+    public_url: BaseUrl = Field(
+        default="http://127.0.0.1:8000",
+        description="Where the storefront is. Links in mails lead to its pages `/verify-email`, `/reset-password` and `/sign-up`, "
+        "with the token behind `#token=`.",
     )
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
@@ -232,6 +280,11 @@ class Settings(BaseSettings):
     cache_ttl: int = Field(default=60, ge=0, le=86_400, description="Seconds that a row may stay in the cache; 0 turns the cache off.")
 
     @property
+    def jobs_run_here(self) -> bool:
+        """Whether the gateway does the background work itself."""
+        return self.database_url is None if self.run_jobs is None else self.run_jobs
+
+    @property
     def is_production(self) -> bool:
         """Whether customers are served, so that nothing meant for developers may be shown."""
         return self.environment is Environment.PRODUCTION
@@ -261,6 +314,13 @@ class Settings(BaseSettings):
     def _manifest_is_there(self) -> Self:
         if self.trusted_documents is not TrustedDocumentsMode.OFF and self.trusted_documents_file is None:
             raise ValueError(f"TRUSTED_DOCUMENTS_FILE must name the manifest when TRUSTED_DOCUMENTS is {self.trusted_documents.value}")
+        return self
+
+    @model_validator(mode="after")
+    def _mails_lead_somewhere(self) -> Self:
+        missing = [name for name in ("mail_from", "public_url") if name not in self.model_fields_set]
+        if self.is_production and self.mail_url is not None and missing:
+            raise ValueError(f"{missing[0].upper()} must be set in production when MAIL_URL is")
         return self
 
     @model_validator(mode="after")

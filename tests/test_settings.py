@@ -128,6 +128,12 @@ def test_database_urls(url: str) -> None:
         ("CORS_ORIGINS", "https://shop.example/", "must be origins like https://shop.example"),
         ("DATABASE_POOL_MIN", "11", "must not exceed DATABASE_POOL_MAX (10)"),
         ("SESSION_IDLE_TIMEOUT", "86401", "must not exceed SESSION_LIFETIME (86400)"),
+        ("MAIL_URL", "mail.example:25", "must be a URL like smtp://"),
+        ("MAIL_URL", "smtp://", "must name a host"),
+        ("MAIL_URL", "smtp://mail.example/?starttls=maybe", "no other option than ?starttls=never"),
+        ("MAIL_FROM", "the shop", "must be an address like Shop <no-reply@shop.example>"),
+        ("PUBLIC_URL", "shop.example", "must be a URL like https://shop.example"),
+        ("PUBLIC_URL", "https://shop.example/?page=1", "without a query"),
         ("ARGON2_MEMORY_KIB", "31", "at least 8 times ARGON2_PARALLELISM, 32"),
     ],
 )
@@ -150,8 +156,23 @@ def test_production_refuses_weak_password_hashes(monkeypatch: pytest.MonkeyPatch
     assert refusal(monkeypatch, ENVIRONMENT="production").startswith(f"{variable} must be at least")
 
 
+def test_production_mails_have_a_sender_and_lead_to_a_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"ENVIRONMENT": "production", "MAIL_URL": "smtps://mail.example", "MAIL_FROM": "no-reply@shop.example"}
+    assert refusal(monkeypatch, **given) == "PUBLIC_URL must be set in production when MAIL_URL is"
+    monkeypatch.setenv("PUBLIC_URL", "https://shop.example/")
+    assert read_settings().public_url == "https://shop.example"
+
+
+@pytest.mark.parametrize(
+    ("given", "here"), [({}, True), ({"database_url": DATABASE_URL}, False), ({"database_url": DATABASE_URL, "run_jobs": True}, True)]
+)
+def test_jobs_run_where_no_worker_could(given: dict[str, object], here: bool) -> None:
+    assert read_settings(**given).jobs_run_here is here
+
+
 def test_secrets_are_not_printed() -> None:
     settings = read_settings(
+        mail_url=f"smtp://shop:{PASSWORD}@mail.example",
         database_url=DATABASE_URL,
         redis_url=f"redis://:{PASSWORD}@cache.example",
     )
@@ -159,7 +180,7 @@ def test_secrets_are_not_printed() -> None:
         assert PASSWORD not in shown
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "MAIL_URL"])
 def test_secrets_are_not_in_errors(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     message = refusal(monkeypatch, **{variable: f"ftp://shop:{PASSWORD}@host/x"})
     assert message.startswith(f"{variable}: must be a URL like ")
