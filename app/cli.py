@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 
 from app.core import migrations
 from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -46,25 +45,11 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 @cli.command()
 def serve() -> None:
     """Serve the gateway until it is told to stop; requests in flight are finished."""
+    from app.serving import serve as serve_gateway
+
     settings = _settings()
-    if settings.workers > 1 and settings.database_url is None:
-        _fail("WORKERS above 1 needs DATABASE_URL: the embedded databases belong to one process.")
     _check_manifest(settings)
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.shutdown_grace),
-        limit_concurrency=None,
-        proxy_headers=False,
-    )
+    serve_gateway(settings)
 
 
 def _check_manifest(settings: Settings) -> None:

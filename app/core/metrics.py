@@ -1,10 +1,15 @@
 """The process's Prometheus metrics, in a registry of their own so that several gateways can live in one test process."""
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable of the environment, the library's own: where the processes of one gateway keep their metrics, so that each can tell all."""
 
 
 class Metrics:
@@ -32,11 +37,17 @@ class Metrics:
         )
         self.rate_limited = Counter("rate_limited", "Refusals for asking too often", ("quota",), registry=self.registry)
         self.quota_failures = Counter("quota_store_failures", "Times that quotas fell back to this process", registry=self.registry)
-        self.in_flight = Gauge("http_requests_in_flight", "HTTP requests being answered", registry=self.registry)
+        self.in_flight = Gauge(
+            "http_requests_in_flight", "HTTP requests being answered", registry=self.registry, multiprocess_mode="livesum"
+        )
         self.cache = Counter("cache_lookups", "Cache look-ups", ("result",), registry=self.registry)
         self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)
         self.authentication_seconds = Histogram("user_authentication_seconds", "Time per sign-in", buckets=BUCKETS, registry=self.registry)
 
     def render(self) -> bytes:
-        """All metrics in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """All metrics in Prometheus's text format; those of all processes where several serve together."""
+        if not (folder := os.environ.get(SHARED_FOLDER)):
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

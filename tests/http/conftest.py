@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import pytest
 import structlog
 from sqlalchemy import make_url
@@ -50,3 +51,11 @@ async def address(demo_app: Starlette) -> AsyncIterator[str]:
     """Where the gateway over the demo shop listens."""
     async with listening(demo_app) as url:
         yield url
+
+
+@pytest.fixture
+async def watcher(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the gateway's, to stand in its way and to look at what it does."""
+    connection = await asyncpg.connect(database_url, timeout=10)
+    yield connection
+    await connection.close()

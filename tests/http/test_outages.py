@@ -17,6 +17,7 @@ from app.api.middleware import CannotStart
 from app.core import migrations
 from app.core.embedded import EmbeddedPostgres
 from app.main import Gateway
+from tests.http.watching import blocked, counted, idle, locked
 from tests.serving import Caller, Served, eventually, gateway, new_administrator, served, settings_for
 
 PRODUCTS = "{ products(first: 3) { nodes { id name } totalCount } }"
@@ -25,7 +26,6 @@ SIGN_UP = """
       session { token } userErrors { message } } }
 """
 CREATE = 'mutation { createProduct(input: { name: "Lantern", price: 5 }) { product { id } userErrors { message } } }'
-OURS = "from pg_stat_activity where application_name = 'neurotracker' and datname = current_database()"
 
 
 @asynccontextmanager
@@ -91,22 +91,6 @@ async def test_production_starts_without_its_database_and_finds_it_later() -> No
             await caller.ask(PRODUCTS)
 
 
-@pytest.fixture
-async def watcher(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection beside the gateway's, to stand in its way and to look at what it does."""
-    connection = await asyncpg.connect(database_url, timeout=10)
-    yield connection
-    await connection.close()
-
-
-@asynccontextmanager
-async def locked(connection: asyncpg.Connection, table: str) -> AsyncIterator[None]:
-    """Nobody else can even read the table while the block runs."""
-    async with connection.transaction():
-        await connection.execute(f"lock table {table} in access exclusive mode")
-        yield
-
-
 async def test_statement_that_takes_too_long_is_unavailable(database_url: str, watcher: asyncpg.Connection) -> None:
     async with gateway(settings_for(database_url, database_statement_timeout_ms=300)) as caller:
         async with locked(watcher, "products"):
@@ -131,30 +115,6 @@ async def test_busy_pool_is_unavailable(database_url: str, watcher: asyncpg.Conn
             await blocked(watcher)
             await unavailable(caller, PRODUCTS)
         assert codes(await first) == []
-
-
-async def counted(watcher: asyncpg.Connection, condition: str) -> int:
-    """How many of the gateway's connections are in this state now; within a transaction, the first look would be kept."""
-    await watcher.execute("select pg_stat_clear_snapshot()")
-    return int(await watcher.fetchval(f"select count(*) {OURS} and {condition}"))
-
-
-async def blocked(watcher: asyncpg.Connection, count: int = 1) -> None:
-    """Wait until so many of the gateway's connections wait for a lock."""
-
-    async def waiting() -> bool:
-        return await counted(watcher, "wait_event_type = 'Lock'") == count
-
-    await eventually(waiting)
-
-
-async def idle(watcher: asyncpg.Connection) -> None:
-    """Wait until no connection of the gateway works or holds a transaction."""
-
-    async def at_rest() -> bool:
-        return await counted(watcher, "(state <> 'idle' or backend_xid is not null)") == 0
-
-    await eventually(at_rest)
 
 
 async def test_request_that_takes_too_long_is_stopped_and_leaves_nothing_open(database_url: str, watcher: asyncpg.Connection) -> None:
