@@ -9,6 +9,7 @@ from strawberry.tools import merge_types
 from app.accounts.mutations import AccountsMutation
 from app.accounts.queries import AccountsQuery
 from app.api.context import Info
+from app.api.declared import show_access
 from app.api.node import NodeQuery
 from app.api.scalars import SCALARS
 from app.carts.mutations import CartMutation
@@ -26,11 +27,13 @@ Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, Catalo
 
 def create_schema() -> strawberry.Schema:
     """Build the schema; takes about a second."""
-    return strawberry.Schema(
+    schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
     )
+    show_access(schema)
+    return schema
 
 
 def printed_schema() -> str:

@@ -1,9 +1,7 @@
-"""The printed schema is what the code says, and says of every field who may ask for it."""
+"""The printed schema is what the code says."""
 
-import pytest
 from graphql import build_schema
 
-from app.api.permissions import Guard
 from app.schema import create_schema, printed_schema
 from tests.serving import REPOSITORY
 
@@ -16,14 +14,6 @@ def test_the_printed_schema_can_be_read_by_other_tools() -> None:
     schema = build_schema(printed_schema())
     assert schema.query_type is not None
     assert schema.mutation_type is not None
-
-
-@pytest.mark.parametrize("root", ["Query", "Mutation"])
-def test_every_root_field_declares_who_may_ask(root: str) -> None:
-    found = create_schema().get_type_by_name(root)
-    fields = found.fields  # type: ignore[union-attr]
-    silent = [field.python_name for field in fields if not any(isinstance(extension, Guard) for extension in field.extensions)]
-    assert silent == []
 
 
 def test_root_mutation_fields_are_nullable() -> None:

@@ -13,7 +13,7 @@ from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter,
 from app.api.limits import LARGEST_INT
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import personal
+from app.api.permissions import of_others, own, personal, requires, signed_in, with_parent
 from app.api.relations import to_many, to_one
 from app.stores.types import Store
 
@@ -28,6 +28,7 @@ for enum, description in (
 @strawberry.type(description="A permission of a role; `*` stands for all.")
 class RolePermission(Node):
     model = models.RolePermission
+    access = requires("roles:read")
 
     resource: str
     action: str
@@ -40,6 +41,7 @@ class RolePermission(Node):
 @strawberry.type(description="A named set of permissions, added to those of its parent.")
 class Role(Node):
     model = models.Role
+    access = requires("roles:read")
 
     name: str
     display_name: str
@@ -56,31 +58,35 @@ class Role(Node):
 @strawberry.type(description="A person with an account.")
 class User(Node):
     model = models.User
+    access = own("users:read")
 
     email: str | None = personal("users:read", owner="id")
-    username: str
-    first_name: str | None
-    last_name: str | None
-    name: str | None
-    image_url: str | None
+    username: str = with_parent()
+    first_name: str | None = with_parent()
+    last_name: str | None = with_parent()
+    name: str | None = with_parent()
+    image_url: str | None = with_parent()
     phone: str | None = personal("users:read", owner="id")
-    status: models.UserStatus
-    email_verified: bool
-    phone_verified: bool
+    status: models.UserStatus | None = personal("users:read", owner="id")
+    email_verified: bool | None = personal("users:read", owner="id")
+    phone_verified: bool | None = personal("users:read", owner="id")
     last_login_at: datetime | None = personal("users:read", owner="id")
-    login_count: int
-    role_assigned_at: datetime | None
-    role_revoked_at: datetime | None
-    role_expires_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    role: Role | None = to_one("roles", "find_held_by_ids", key="role_id")
-    store: Store | None = to_one("stores", key="store_id", description="The store that a member of staff works for.")
+    login_count: int | None = personal("users:read", owner="id")
+    role_assigned_at: datetime | None = personal("users:read", owner="id")
+    role_revoked_at: datetime | None = personal("users:read", owner="id")
+    role_expires_at: datetime | None = personal("users:read", owner="id")
+    created_at: datetime = with_parent()
+    updated_at: datetime = with_parent()
+    role: Role | None = to_one("roles", "find_held_by_ids", key="role_id", access=of_others("roles:read", owner="id"))
+    store: Store | None = to_one(
+        "stores", key="store_id", access=of_others("users:read", owner="id"), description="The store that a member of staff works for."
+    )
 
 
 @strawberry.type(description="A signed-in device. Its token is shown once, when it is made.")
 class UserSession(Node):
     model = models.UserSession
+    access = signed_in
 
     ip_address: str | None
     user_agent: str | None
@@ -100,6 +106,7 @@ def _shown_count(usage_count: int) -> int:
 @strawberry.type(description="A key for programs. Its secret is shown once, when it is made.")
 class ApiKey(Node):
     model = models.ApiKey
+    access = signed_in
 
     name: str
     key_identifier: str

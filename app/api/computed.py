@@ -10,7 +10,7 @@ from typing import Any
 
 import strawberry
 
-from app.api.permissions import Access, Guard
+from app.api.permissions import Access, protected
 from app.execution.declarations import Computed
 
 
@@ -24,6 +24,5 @@ def computed(compute: Callable[..., Any], *, needs: tuple[str, ...], access: Acc
     return strawberry.field(
         resolver=resolve,
         description=description,
-        extensions=[Guard(access)] if access else [],
-        metadata={"computed": Computed(needs, compute), "access": access},
+        **protected(access, computed=Computed(needs, compute)),
     )

@@ -14,7 +14,7 @@ import strawberry
 
 from app.api.context import Context, Info
 from app.api.filters import to_where
-from app.api.permissions import Access, Guard
+from app.api.permissions import Access, protected
 from app.core.errors import BadInput
 from app.core.paging import MAX_SIZE, MAX_SIZE_STAFF, Page, PageRequest, Sort
 from app.execution.declarations import Listing
@@ -123,9 +123,7 @@ def connection(
         return await rows.find_page(page_request(listing, info.context, first, after, last, before, filter, order_by))
 
     annotate_listing(resolve, listing)
-    return strawberry.field(
-        resolver=resolve, extensions=[Guard(access)], description=description, metadata={"listing": listing, "access": access}
-    )
+    return strawberry.field(resolver=resolve, description=description, **protected(access, listing=listing))
 
 
 def annotate_listing(resolve: Any, listing: Listing) -> None:

@@ -13,8 +13,8 @@ from strawberry.types.base import StrawberryOptional
 from strawberry.types.field import StrawberryField
 
 from app.api.connection import page_request
-from app.api.node import Node
-from app.api.permissions import Guard
+from app.api.node import node_type
+from app.api.permissions import Guard, directive_of
 from app.execution.declarations import (
     Column,
     Computed,
@@ -47,17 +47,21 @@ SOURCES: dict[str, Callable[[Any], Any]] = {
 def declarations(schema: strawberry.Schema) -> Declarations:
     """Everything that is declared in a schema."""
     types = {kind.name: kind for kind in schema._schema.type_map.values() if isinstance(kind, GraphQLObjectType)}  # noqa: SLF001
-    models = {name: model for name, kind in types.items() if (model := _model(kind)) is not None}
+    nodes = {name: node for name, kind in types.items() if (node := node_type(kind.extensions.get(DEFINITION))) is not None}
     return Declarations(
-        fields={name: _fields(schema, kind, models.get(name)) for name, kind in types.items()},
-        repositories={name: model.__tablename__ for name, model in models.items()},
+        fields={name: _fields(schema, kind, nodes[name].model if name in nodes else None) for name, kind in types.items()},
+        repositories={name: node.model.__tablename__ for name, node in nodes.items()},
+        accesses={name: node.access for name, node in nodes.items()},
     )
 
 
-def _model(kind: GraphQLObjectType) -> Any:
-    """The model that a type mirrors; None for types that are no rows."""
-    origin = getattr(kind.extensions.get(DEFINITION), "origin", None)
-    return origin.model if isinstance(origin, type) and issubclass(origin, Node) and origin is not Node else None
+def show_access(schema: strawberry.Schema) -> None:
+    """Print with each type whose objects are rows who may have one."""
+    for kind in schema._schema.type_map.values():  # noqa: SLF001
+        definition: Any = kind.extensions.get(DEFINITION)
+        node = node_type(definition)
+        if node is not None:
+            definition.directives = [directive_of(node.access)]
 
 
 def _fields(schema: strawberry.Schema, kind: GraphQLObjectType, model: Any) -> dict[str, Declared]:

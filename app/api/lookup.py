@@ -15,7 +15,7 @@ from typing import Any
 import strawberry
 
 from app.api.context import Context, Info
-from app.api.permissions import Access, Guard
+from app.api.permissions import Access, protected
 from app.execution.declarations import Lookup, Where
 
 
@@ -29,8 +29,7 @@ def single(repository: str, find: Callable[..., Where | None], *, access: Access
     return strawberry.field(
         resolver=resolve,
         description=description,
-        extensions=[Guard(access)],
-        metadata={"lookup": Lookup(repository, find), "access": access},
+        **protected(access, lookup=Lookup(repository, find)),
     )
 
 

@@ -18,7 +18,7 @@ from strawberry.types.base import StrawberryOptional
 from strawberry.types.field import StrawberryField
 
 from app.api.errors import camel_case
-from app.api.permissions import Access, Guard
+from app.api.permissions import Access, protected
 from app.api.rate_limit import Rate, Throttle
 from app.core import errors
 from app.core.errors import ErrorCode
@@ -73,9 +73,9 @@ class Refusals(FieldExtension):
 
 def mutation(*, access: Access, rate: Rate | None = None, description: str | None = None) -> Callable[[F], F]:
     """Declare a root mutation field, with a rate of its own where it is worth trying often: secrets, mails, exports."""
-    throttle = [Throttle(rate)] if rate else []
-    extensions = [Guard(access), *throttle, Refusals()]
-    return cast(Callable[[F], F], strawberry.mutation(extensions=extensions, description=description, metadata={"access": access}))
+    options = protected(access)
+    options["extensions"] += [*([Throttle(rate)] if rate else []), Refusals()]
+    return cast(Callable[[F], F], strawberry.mutation(description=description, **options))
 
 
 def shown(error: errors.UserError) -> UserError:

@@ -8,7 +8,7 @@ import strawberry
 from graphql import GraphQLResolveInfo
 
 from app.api.context import Context, Info
-from app.api.permissions import Guard, public
+from app.api.permissions import Access, check, protected, public
 from app.api.scalars import decode_any_id, encode_id
 from app.core.errors import BadInput
 from app.execution.declarations import NodeLookup
@@ -22,11 +22,21 @@ def _global_id(root: Any, info: strawberry.Info) -> strawberry.ID:
 
 @strawberry.interface(description="An object with a global id.")
 class Node:
-    """Base of the types that mirror a model. `model` is the SQLModel class whose rows are objects of the type."""
+    """Base of the types that mirror a model.
+
+    `model` is the SQLModel class whose rows are objects of the type, `access` who may have one by its id: no less than the root fields
+    ask for that show such objects. A class without it cannot be made.
+    """
 
     model: ClassVar[type[Any]]
+    access: ClassVar[Access]
 
     id: strawberry.ID = strawberry.field(resolver=_global_id, description="The global id: opaque, unique over all kinds of objects.")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not isinstance(getattr(cls, "access", None), Access):
+            raise TypeError(f'{cls.__name__} must say who may have one, such as `access = requires("orders:read")`')
 
     @classmethod
     def is_type_of(cls, row: Any, _info: GraphQLResolveInfo[Any]) -> bool:
@@ -44,16 +54,13 @@ def _locate(_context: Context, id: str) -> tuple[str, UUID]:
 @strawberry.type
 class NodeQuery:
     @strawberry.field(
-        extensions=[Guard(public)],
-        description="Any object by its global id; null where the viewer sees none.",
-        metadata={"node": NodeLookup(_locate), "access": public},
+        description="Any object by its global id, as far as its type lets the caller have one; null where the caller sees none.",
+        **protected(public, node=NodeLookup(_locate)),
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         return cast(Node | None, await _load(info, id, "id"))
 
-    @strawberry.field(
-        extensions=[Guard(public)], description="Objects by their global ids, in the same order; null where the viewer sees none."
-    )
+    @strawberry.field(description="Objects by their global ids, in the same order, each as `node` gives it.", **protected(public))
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         if len(ids) > MAX_NODES:
             raise BadInput("ids", f"has {len(ids)} ids, at most {MAX_NODES} are allowed")
@@ -62,15 +69,16 @@ class NodeQuery:
 
 async def _load(info: Info, id: str, argument: str) -> Any:
     type_name, key = decode_any_id(id, argument)
-    model = _model(info, type_name)
-    if model is None:
+    kind = node_type(info.schema.get_type_by_name(type_name))
+    if kind is None:
         raise BadInput(argument, "is the id of no kind of object here")
+    check(kind.access, info.context.viewer)
+    model = kind.model
     rows = getattr(info.context.repositories, model.__tablename__)
     return await info.context.loader((model, "node"), rows.find_by_ids).load(key)
 
 
-def _model(info: Info, type_name: str) -> type[Any] | None:
-    """The model behind a type that has ids of its own."""
-    found = info.schema.get_type_by_name(type_name)
-    origin = getattr(found, "origin", None)
-    return origin.model if isinstance(origin, type) and issubclass(origin, Node) and origin is not Node else None
+def node_type(definition: Any) -> type[Node] | None:
+    """The class behind a Strawberry definition of a type that has ids of its own."""
+    origin = getattr(definition, "origin", None)
+    return origin if isinstance(origin, type) and issubclass(origin, Node) and origin is not Node else None

@@ -1,7 +1,12 @@
-"""Who may ask for a field, declared beside the field and printed in the schema.
+"""Who may ask for a field or have an object of a type, declared beside it and printed in the schema.
 
-orders: Connection[Order] = connection("orders", ..., access=signed_in)
-async def create_product(...): ...        # @mutation(access=requires("products:write"))
+    orders: Connection[Order] = connection("orders", ..., access=own("orders:read"))
+    async def create_product(...): ...        # @mutation(access=requires("products:write"))
+    class Order(Node):
+        access = own("orders:read")
+
+A field without an access of its own is open to whoever has the object; `node(id)` asks for the access of the type. Which rows are whose is
+for the row scopes of repositories.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,34 +22,57 @@ from app.api.errors import FORBIDDEN, UNAUTHENTICATED, AccessDenied
 from app.core.security import Viewer, ViewerKind
 from app.execution.declarations import Access
 
-__all__ = ["Access", "Guard", "guarded", "personal", "public", "requires", "signed_in"]
+__all__ = [
+    "Access",
+    "Guard",
+    "Inherited",
+    "as_parent",
+    "guarded",
+    "of_others",
+    "own",
+    "personal",
+    "protected",
+    "public",
+    "requires",
+    "signed_in",
+    "with_parent",
+]
+
+PLACES = [Location.FIELD_DEFINITION, Location.OBJECT]
 
 
-@strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Open to everybody.")
+@strawberry.schema_directive(locations=PLACES, description="Open to everybody.")
 class Public:
     pass
 
 
-@strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Needs a signed-in account.")
+@strawberry.schema_directive(locations=PLACES, description="Needs a signed-in account.")
 class Authenticated:
     pass
 
 
-@strawberry.schema_directive(locations=[Location.FIELD_DEFINITION], description="Needs this permission, in the form `resource:action`.")
+@strawberry.schema_directive(locations=PLACES, description="Needs this permission, in the form `resource:action`.")
 class Requires:
     permission: str
 
 
-@strawberry.schema_directive(
-    locations=[Location.FIELD_DEFINITION], description="Needs this permission, unless it is about the account that asks."
-)
+@strawberry.schema_directive(locations=PLACES, description="Needs a signed-in account and, for what is not its own, this permission.")
 class RequiresForOthers:
     permission: str
 
 
+@strawberry.schema_directive(
+    locations=[Location.FIELD_DEFINITION], description="Open to whoever sees the object that it belongs to, whatever that takes."
+)
+class AsParent:
+    pass
+
+
 def directive_of(access: Access) -> object:
     """The access as the printed schema shows it."""
-    if isinstance(access, Personal):
+    if isinstance(access, Inherited):
+        return AsParent()
+    if isinstance(access, Personal | Own):
         return RequiresForOthers(permission=access.permission or "")
     if access.permission:
         return Requires(permission=access.permission)
@@ -60,12 +88,31 @@ def check(access: Access, viewer: Viewer) -> None:
     raise AccessDenied(FORBIDDEN, f"this needs the permission {access.permission}")
 
 
+@dataclass(frozen=True)
+class Own(Access):
+    """Open to whoever is signed in, for what is its own. The permission is for the rows of others, which only row scopes can tell apart."""
+
+    def allows(self, viewer: Viewer) -> bool:
+        return viewer.is_authenticated
+
+
+@dataclass(frozen=True)
+class Inherited(Access):
+    """Open to whoever sees the object that the field belongs to: a door that is meant to be open."""
+
+
 public = Access()
 signed_in = Access(authenticated=True)
+as_parent = Inherited()
 
 
 def requires(permission: str) -> Access:
     return Access(authenticated=True, permission=permission)
+
+
+def own(permission: str) -> Access:
+    """One's own without, those of the store that one works for with the permission."""
+    return Own(authenticated=True, permission=permission)
 
 
 def show_directive(field: StrawberryField, directive: object) -> None:
@@ -80,9 +127,6 @@ class Guard(FieldExtension):
     def __init__(self, access: Access) -> None:
         self.access = access
 
-    def apply(self, field: StrawberryField) -> None:
-        show_directive(field, directive_of(self.access))
-
     def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         check(self.access, info.context.viewer)
         return next_(source, info, **kwargs)
@@ -94,32 +138,65 @@ class Guard(FieldExtension):
 
 @dataclass(frozen=True)
 class Personal(Access):
-    """Open to whom a row is about, to others with the permission. Row scopes show a shopper no such row of anybody else."""
+    """Open to whom a row is about, whose id is in its column `owner`; to others with the permission.
+
+    Row scopes show a shopper no such row of anybody else.
+    """
+
+    owner: str = "user_id"
 
     def allows(self, viewer: Viewer) -> bool:
         return super().allows(viewer) or viewer.kind is ViewerKind.SHOPPER
 
 
 class PersonalGuard(Guard):
-    """Checks for each row whether it is about the viewer, whose id is in the row's column `owner`."""
+    """Checks for each row whether it is about the viewer."""
 
-    def __init__(self, access: Access, owner: str) -> None:
+    def __init__(self, access: Personal) -> None:
         super().__init__(access)
-        self.owner = owner
+        self.owner = access.owner
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
-        viewer = info.context.viewer
-        if not viewer.is_authenticated or getattr(source, self.owner) != viewer.user_id:
-            check(requires(self.access.permission or ""), viewer)
+        self._check_row(source, info.context.viewer)
         return next_(source, info, **kwargs)
+
+    async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
+        self._check_row(source, info.context.viewer)
+        return await next_(source, info, **kwargs)
+
+    def _check_row(self, row: Any, viewer: Viewer) -> None:
+        if not viewer.is_authenticated or getattr(row, self.owner) != viewer.user_id:
+            check(requires(self.access.permission or ""), viewer)
+
+
+def protected(access: Access | None, **metadata: Any) -> dict[str, Any]:
+    """What Strawberry is to know of a field with this access: its guard, its directive, and what else the field declares."""
+    if access is None:
+        return {"metadata": metadata}
+    return {"extensions": _guards(access), "directives": [directive_of(access)], "metadata": {**metadata, "access": access}}
+
+
+def _guards(access: Access) -> list[FieldExtension]:
+    if isinstance(access, Inherited):
+        return []
+    return [PersonalGuard(access) if isinstance(access, Personal) else Guard(access)]
+
+
+def of_others(permission: str, *, owner: str = "user_id") -> Access:
+    """The access of a field that others than the one whom its row is about need a permission for; the column `owner` says who that is."""
+    return Personal(authenticated=True, permission=permission, owner=owner)
 
 
 def personal(permission: str, *, owner: str, description: str | None = None) -> Any:
     """A column that others than the person it is about need a permission for; refused as `guarded` ones are."""
-    access = Personal(authenticated=True, permission=permission)
-    return strawberry.field(extensions=[PersonalGuard(access, owner)], description=description, metadata={"access": access})
+    return guarded(of_others(permission, owner=owner), description)
 
 
 def guarded(access: Access, description: str | None = None) -> Any:
     """A column that only some may read; for the others the field is null, with an error that says what it needs."""
-    return strawberry.field(extensions=[Guard(access)], description=description, metadata={"access": access})
+    return strawberry.field(description=description, **protected(access))
+
+
+def with_parent(description: str | None = None) -> Any:
+    """A column for whoever sees its row. In types that others lead to (`as_parent`), every column must say so, or whom it is for."""
+    return guarded(as_parent, description)

@@ -15,7 +15,7 @@ import strawberry
 
 from app.api.connection import annotate_listing, page_request
 from app.api.context import Context, Info
-from app.api.permissions import Access, Guard
+from app.api.permissions import Access, protected
 from app.core.paging import PageRequest, Sort
 from app.execution.declarations import Listing, Relation, Total
 
@@ -34,8 +34,7 @@ def _related(relation: Relation, access: Access | None, description: str | None)
     return strawberry.field(
         resolver=resolve,
         description=description,
-        extensions=[Guard(access)] if access else [],
-        metadata={"relation": relation, "access": access},
+        **protected(access, relation=relation),
     )
 
 
@@ -60,8 +59,7 @@ def sum_of(repository: str, batch: str, of: str, *, key: str = "id", access: Acc
     return strawberry.field(
         resolver=resolve,
         description=description,
-        extensions=[Guard(access)] if access else [],
-        metadata={"total": Total(relation, of), "access": access},
+        **protected(access, total=Total(relation, of)),
     )
 
 
@@ -89,8 +87,7 @@ def to_connection(
     return strawberry.field(
         resolver=resolve,
         description=description,
-        extensions=[Guard(access)] if access else [],
-        metadata={"relation": relation, "access": access},
+        **protected(access, relation=relation),
     )
 
 

@@ -4,11 +4,13 @@ import strawberry
 
 from app.api.context import Info
 from app.api.mutations import mutation
-from app.api.permissions import signed_in
+from app.api.permissions import own
 from app.api.scalars import decode_id
 from app.carts.models import MAX_LINE_QUANTITY
 from app.carts.types import CartPayload
 from app.core.errors import ErrorCode, UserError
+
+WRITE = own("carts:write")
 
 
 @strawberry.input
@@ -40,7 +42,7 @@ def _quantity(value: int, least: int) -> int:
 
 @strawberry.type
 class CartMutation:
-    @mutation(access=signed_in, description="Put pieces of a product into a cart, at its present price.")
+    @mutation(access=WRITE, description="Put pieces of a product into a cart, at its present price.")
     async def add_to_cart(self, info: Info, input: AddToCartInput) -> CartPayload | None:
         cart = await info.context.repositories.carts.put_in(
             info.context.viewer.user_id,
@@ -51,12 +53,12 @@ class CartMutation:
         )
         return CartPayload(cart=cart)
 
-    @mutation(access=signed_in, description="Set how many pieces of a product a cart holds.")
+    @mutation(access=WRITE, description="Set how many pieces of a product a cart holds.")
     async def update_cart_item(self, info: Info, input: UpdateCartItemInput) -> CartPayload | None:
         cart_id, product_id = decode_id(input.cart_id, "Cart", "cartId"), decode_id(input.product_id, "Product", "productId")
         return CartPayload(cart=await info.context.repositories.carts.update_item(cart_id, product_id, _quantity(input.quantity, 0)))
 
-    @mutation(access=signed_in, description="Take a product out of a cart.")
+    @mutation(access=WRITE, description="Take a product out of a cart.")
     async def remove_from_cart(self, info: Info, input: RemoveFromCartInput) -> CartPayload | None:
         cart_id, product_id = decode_id(input.cart_id, "Cart", "cartId"), decode_id(input.product_id, "Product", "productId")
         return CartPayload(cart=await info.context.repositories.carts.remove_item(cart_id, product_id))

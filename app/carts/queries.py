@@ -5,7 +5,7 @@ import strawberry
 from app.api.connection import Connection, connection
 from app.api.context import Context
 from app.api.lookup import single
-from app.api.permissions import public, signed_in
+from app.api.permissions import own, public
 from app.api.scalars import decode_id
 from app.carts.types import Cart, CartFilter, CartOrder
 from app.execution.declarations import Where
@@ -22,8 +22,12 @@ def _my_cart(context: Context) -> Where | None:
 
 @strawberry.type
 class CartQuery:
-    cart: Cart | None = single("carts", _cart, access=signed_in, description="One cart by its id.")
+    cart: Cart | None = single("carts", _cart, access=own("carts:read"), description="One cart by its id.")
     my_cart: Cart | None = single("carts", _my_cart, access=public, description="The caller's newest active cart; null when there is none.")
     carts: Connection[Cart] = connection(
-        "carts", access=signed_in, filter=CartFilter, order=CartOrder, description="The caller's carts; for staff those of their store."
+        "carts",
+        access=own("carts:read"),
+        filter=CartFilter,
+        order=CartOrder,
+        description="The caller's carts; for staff those of their store.",
     )

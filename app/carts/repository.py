@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, false, func, or_, select, text, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -21,6 +21,7 @@ from app.core.errors import Conflict, ErrorCode, InvalidValue, NotFound, UserErr
 from app.core.model import MONEY
 from app.core.paging import NEWEST_FIRST, Sort
 from app.core.repository import Repository, transactional
+from app.core.scope import own_or_of_store, store_rows
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
 
@@ -28,14 +29,6 @@ CARTS = Cart.__table__  # type: ignore[attr-defined]
 ITEMS = CartItem.__table__  # type: ignore[attr-defined]
 OBTAIN_ATTEMPTS = 5
 """How often a cart may be ordered by another request between finding and locking it."""
-
-
-def own_or_of_store(table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-    """A shopper's own rows; the rows of the store for its staff."""
-    own: ColumnElement[bool] = table.c.user_id == bindparam("viewer_id")
-    if viewer is ViewerKind.STAFF:
-        return or_(own, table.c.store_id == bindparam("viewer_store_id"))
-    return own if viewer is ViewerKind.SHOPPER else false()
 
 
 class CartRepository(StatusRepository[Cart]):
@@ -51,7 +44,7 @@ class CartRepository(StatusRepository[Cart]):
     }
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return own_or_of_store(table, viewer)
+        return own_or_of_store(table, viewer, "carts")
 
     async def find_by_user(self, user_id: UUID) -> list[Cart]:
         return await self.find_many({"user_id": user_id}, NEWEST_FIRST)
@@ -270,7 +263,7 @@ class CartItemRepository(Repository[CartItem]):
     find_by_cart_ids = many_by("cart_id", sorts=(Sort("created_at"), Sort("id")), limit=MAX_LINES, scoped=False)
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return exists().where(CARTS.c.id == table.c.cart_id, ~CARTS.c.is_deleted, own_or_of_store(CARTS, viewer))
+        return exists().where(CARTS.c.id == table.c.cart_id, ~CARTS.c.is_deleted, own_or_of_store(CARTS, viewer, "carts"))
 
     async def find_by_cart_id(self, cart_id: UUID) -> list[CartItem]:
         """The lines in the order of their products, in which stock is locked."""
@@ -320,7 +313,7 @@ class RecoveryEventRepository(Repository[RecoveryEvent]):
     model = RecoveryEvent
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
+        return store_rows(table, viewer, "recovery")
 
     async def find_by_cart_id(self, cart_id: UUID) -> list[RecoveryEvent]:
         return await self.find_many({"cart_id": cart_id}, NEWEST_FIRST)

@@ -15,6 +15,7 @@ from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter,
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
+from app.api.permissions import as_parent, own
 from app.api.relations import sum_of, to_many, to_one
 from app.api.scalars import MoneyText
 from app.carts import models
@@ -36,6 +37,7 @@ def line_total(price: Decimal, quantity: int, currency: str) -> MoneyText:
 @strawberry.type(description="A line of a cart.")
 class CartItem(Node):
     model = models.CartItem
+    access = own("carts:read")
 
     quantity: int
     price: Decimal = money("price", description="Of one piece, when it was put in.")
@@ -49,6 +51,7 @@ class CartItem(Node):
 @strawberry.type(description="What a shopper means to buy at a store.")
 class Cart(Node):
     model = models.Cart
+    access = own("carts:read")
 
     status: models.CartStatus
     total: Decimal = money("total", description="The sum of the lines.")
@@ -60,7 +63,7 @@ class Cart(Node):
     updated_at: datetime
     items: list[CartItem] = to_many("cart_items", "find_by_cart_ids", description="In the order in which they were put in.")
     item_count: int = sum_of("cart_items", "find_by_cart_ids", "quantity", description="How many pieces it holds.")
-    user: User | None = to_one("users", "find_known_by_ids", key="user_id")
+    user: User | None = to_one("users", "find_known_by_ids", key="user_id", access=as_parent)
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
     order: Annotated["Order", strawberry.lazy("app.orders.types")] | None = to_one(
         "orders", "find_by_cart_ids", key="id", description="What a CONVERTED cart became."

@@ -15,6 +15,7 @@ from app.core.batch import one_by
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
+from app.core.scope import of_store
 from app.core.security import ViewerKind
 from app.stores.models import Store, StoreStatus
 
@@ -40,7 +41,7 @@ class ProductRepository(Repository[Product]):
         active: ColumnElement[bool] = table.c.status == ProductStatus.ACTIVE.value
         if viewer is not ViewerKind.STAFF:
             return active
-        own = exists().where(LINKS.c.product_id == table.c.id, LINKS.c.store_id == bindparam("viewer_store_id"))
+        own = exists().where(LINKS.c.product_id == table.c.id, of_store(LINKS.c.store_id, "products"))
         return or_(active, own)
 
     async def find_by_sku(self, sku: str) -> Product | None:

@@ -104,7 +104,7 @@ class Repository(Instrumented, Generic[M]):
     # --- Scope
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        """Which rows a shopper, staff or anonymous viewer may see; `:viewer_id` and `:viewer_store_id` are its values.
+        """Which rows a shopper, staff or anonymous viewer may see; in terms of `core.scope`.
 
         None, unless a repository says otherwise. Administrators and the system see everything.
         """

@@ -20,6 +20,8 @@ class ViewerKind(StrEnum):
 
 
 ANY = "*"
+STORE_RESOURCES = ("carts", "features", "orders", "payments", "products", "recovery", "reports", "users", "webhooks")
+"""What a store has that its staff see by permission."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Viewer:
         resource, _, action = permission.partition(":")
         return not self.permissions.isdisjoint((permission, f"{resource}:{ANY}", f"{ANY}:{action}", f"{ANY}:{ANY}"))
 
+    def works_with(self, resource: str) -> bool:
+        """Whether the viewer's permissions open a resource's rows to it, to read or to write them."""
+        return self.can(f"{resource}:read") or self.can(f"{resource}:write")
+
     @property
     def is_authenticated(self) -> bool:
         return self.user_id is not None
@@ -51,8 +57,17 @@ class Viewer:
 
     @cached_property
     def scope_values(self) -> dict[str, Any]:
-        """The values behind the bound parameters of row scopes."""
-        return {"viewer_id": self.user_id, "viewer_store_id": self.store_id}
+        """The values behind the bound parameters of row scopes (`core.scope`)."""
+        values = {"viewer_id": self.user_id}
+        if self.kind is ViewerKind.STAFF:
+            values["viewer_store_id"] = self.store_id
+            values |= {store_parameter(name): self.store_id if self.works_with(name) else None for name in STORE_RESOURCES}
+        return values
+
+
+def store_parameter(resource: str) -> str:
+    """The name of the parameter that is the viewer's store for who works with a resource there, and null for others."""
+    return f"viewer_store_id_{resource}"
 
 
 ANONYMOUS = Viewer()

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Select, bindparam, exists, false, func, select, text, true
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, text, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.carts.models import Cart
 from app.core.errors import ErrorCode
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import Repository, as_values
+from app.core.scope import own_or_of_store, own_rows, store_rows
 from app.core.security import ViewerKind
 from app.engagement.models import Feature, Notification, Webhook
 
@@ -22,7 +23,7 @@ MOST_FEATURES = 500
 
 
 class FeatureRepository(Repository[Feature]):
-    """Features belong to whoever may see their cart."""
+    """Features belong to the shopper of their cart; staff see those of their store's carts."""
 
     model = Feature
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
@@ -30,10 +31,7 @@ class FeatureRepository(Repository[Feature]):
     }
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        cart = CARTS.c.id == table.c.cart_id
-        if viewer is ViewerKind.STAFF:
-            return exists().where(cart, CARTS.c.store_id == bindparam("viewer_store_id"))
-        return exists().where(cart, CARTS.c.user_id == bindparam("viewer_id")) if viewer is ViewerKind.SHOPPER else false()
+        return exists().where(CARTS.c.id == table.c.cart_id, own_or_of_store(CARTS, viewer, "features"))
 
     async def create_many(self, rows: Sequence[BaseModel | Mapping[str, Any]]) -> list[Feature]:
         """Write features with one statement; a cart's feature of the same name and version takes the new value."""
@@ -76,7 +74,7 @@ class NotificationRepository(Repository[Notification]):
     model = Notification
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return false() if viewer is ViewerKind.ANONYMOUS else table.c.user_id == bindparam("viewer_id")
+        return own_rows(table, viewer)
 
     async def find_by_user_id(self, user_id: UUID, *, unread_only: bool = False) -> list[Notification]:
         """A user's newest notifications, at most 50."""
@@ -112,7 +110,7 @@ class WebhookRepository(Repository[Webhook]):
     model = Webhook
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
+        return store_rows(table, viewer, "webhooks")
 
     async def find_active(self, store_id: UUID, event_type: str) -> list[Webhook]:
         """The store's webhooks that want to hear of an event."""

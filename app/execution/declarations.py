@@ -120,10 +120,11 @@ class Declared:
 
 @dataclass(frozen=True)
 class Declarations:
-    """The declared fields of a schema by type and name, and the repository of each type whose objects are rows."""
+    """The declared fields of a schema by type and name; of each type whose objects are rows, the repository and who may have one by id."""
 
     fields: Mapping[str, Mapping[str, Declared]] = field(default_factory=dict)
     repositories: Mapping[str, str] = field(default_factory=dict)
+    accesses: Mapping[str, Access] = field(default_factory=dict)
 
     def find(self, type_name: str, field_name: str) -> Declared | None:
         return self.fields.get(type_name, {}).get(field_name)

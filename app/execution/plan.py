@@ -311,6 +311,8 @@ class Planner:
         kind = self._schema.get_type(name)
         if not isinstance(kind, GraphQLObjectType) or name not in self._declarations.repositories:
             raise Refused("bad_input", f"{name} has no ids")
+        if not self._declarations.accesses[name].allows(self._viewer):
+            raise Refused("denied", name)
         return kind
 
     def _declared(self, parent: GraphQLObjectType, name: str) -> Declared:

@@ -5,10 +5,12 @@ import strawberry
 from app.api.context import Info
 from app.api.inputs import IdInput
 from app.api.mutations import mutation, shown
-from app.api.permissions import signed_in
+from app.api.permissions import own
 from app.api.scalars import decode_id
 from app.orders.payments import process_payment
 from app.orders.types import OrderPayload
+
+WRITE = own("orders:write")
 
 
 @strawberry.input
@@ -31,19 +33,19 @@ class ProcessPaymentInput:
 
 @strawberry.type
 class OrderMutation:
-    @mutation(access=signed_in, description="Order what is in a cart: stock is reserved, and the cart is CONVERTED.")
+    @mutation(access=WRITE, description="Order what is in a cart: stock is reserved, and the cart is CONVERTED.")
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderPayload | None:
         cart_id = decode_id(input.cart_id, "Cart", "cartId")
         orders = info.context.repositories.orders
         return OrderPayload(order=await orders.create_from_cart(cart_id, input.payment_method, input.idempotency_key))
 
-    @mutation(access=signed_in, description="Charge for a pending order: it becomes COMPLETED, or FAILED when the charge is declined.")
+    @mutation(access=WRITE, description="Charge for a pending order: it becomes COMPLETED, or FAILED when the charge is declined.")
     async def process_payment(self, info: Info, input: ProcessPaymentInput) -> OrderPayload | None:
         order_id = decode_id(input.order_id, "Order", "orderId")
         context = info.context
         paid = await process_payment(context.repositories, context.services.payments, order_id, input.payment_token, input.idempotency_key)
         return OrderPayload(order=paid.order, user_errors=[shown(paid.refusal)] if paid.refusal else [])  # type: ignore[arg-type]
 
-    @mutation(access=signed_in, description="Cancel a pending order and give its stock back.")
+    @mutation(access=WRITE, description="Cancel a pending order and give its stock back.")
     async def cancel_order(self, info: Info, input: IdInput) -> OrderPayload | None:
         return OrderPayload(order=await info.context.repositories.orders.cancel(decode_id(input.id, "Order", "id")))

@@ -5,7 +5,7 @@ import strawberry
 from app.api.connection import Connection, connection
 from app.api.context import Context
 from app.api.lookup import single
-from app.api.permissions import signed_in
+from app.api.permissions import own
 from app.api.scalars import decode_id
 from app.execution.declarations import Where
 from app.orders.types import Order, OrderFilter, OrderOrder
@@ -17,10 +17,10 @@ def _order(_context: Context, id: strawberry.ID) -> Where:
 
 @strawberry.type
 class OrderQuery:
-    order: Order | None = single("orders", _order, access=signed_in, description="One order by its id.")
+    order: Order | None = single("orders", _order, access=own("orders:read"), description="One order by its id.")
     orders: Connection[Order] = connection(
         "orders",
-        access=signed_in,
+        access=own("orders:read"),
         filter=OrderFilter,
         order=OrderOrder,
         description="The caller's orders, newest first; for staff those of their store.",

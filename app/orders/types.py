@@ -14,6 +14,7 @@ from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter,
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
+from app.api.permissions import as_parent, of_others, own
 from app.api.relations import to_many, to_one
 from app.carts.types import Cart, line_total
 from app.catalog.types import Product
@@ -27,6 +28,7 @@ strawberry.enum(models.PaymentStatus, description="How a charge stands.")
 @strawberry.type(description="A line of an order, as it was sold.")
 class OrderItem(Node):
     model = models.OrderItem
+    access = own("orders:read")
 
     name: str
     sku: str | None
@@ -42,6 +44,7 @@ class OrderItem(Node):
 @strawberry.type(description="A charge for an order, tried or done.")
 class Payment(Node):
     model = models.Payment
+    access = own("payments:read")
 
     amount: Decimal = money("amount")
     currency: str
@@ -62,6 +65,7 @@ class Payment(Node):
 @strawberry.type(description="A purchase.")
 class Order(Node):
     model = models.Order
+    access = own("orders:read")
 
     status: models.OrderStatus
     total: Decimal = money("total")
@@ -75,10 +79,14 @@ class Order(Node):
     created_at: datetime
     updated_at: datetime
     items: list[OrderItem] = to_many("order_items", "find_by_order_ids")
-    payments: list[Payment] = to_many("payments", "find_by_order_ids", description="Tried or done, oldest first.")
-    payment: Payment | None = to_one("payments", key="payment_id", description="The one that settled it.")
+    payments: list[Payment] | None = to_many(
+        "payments", "find_by_order_ids", access=of_others("payments:read"), description="Tried or done, oldest first."
+    )
+    payment: Payment | None = to_one(
+        "payments", key="payment_id", access=of_others("payments:read"), description="The one that settled it."
+    )
     cart: Cart | None = to_one("carts", key="cart_id", description="What it was ordered from.")
-    user: User = to_one("users", "find_known_by_ids", key="user_id")
+    user: User = to_one("users", "find_known_by_ids", key="user_id", access=as_parent)
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, bindparam, false, func, or_, select
 from app.core.batch import many_through, one_by
 from app.core.errors import ErrorCode, NotFound
 from app.core.repository import Repository, as_values, transactional
+from app.core.scope import store_rows
 from app.core.security import ViewerKind
 from app.stores.models import Config, Report, Store, StoreCreate, StoreSettings, StoreStatus
 
@@ -31,7 +32,8 @@ class StoreRepository(Repository[Store]):
         active: ColumnElement[bool] = table.c.status == StoreStatus.ACTIVE.value
         if viewer is ViewerKind.ANONYMOUS:
             return active
-        return or_(active, table.c.id == bindparam("viewer_store_id"), table.c.owner_id == bindparam("viewer_id"))
+        owned = or_(active, table.c.owner_id == bindparam("viewer_id"))
+        return or_(owned, table.c.id == bindparam("viewer_store_id")) if viewer is ViewerKind.STAFF else owned
 
     @transactional
     async def create_with_settings(self, store: StoreCreate) -> Store:
@@ -90,7 +92,7 @@ class ReportRepository(Repository[Report]):
     model = Report
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
+        return store_rows(table, viewer, "reports")
 
 
 class ConfigRepository(Repository[Config]):

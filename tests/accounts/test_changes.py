@@ -139,14 +139,17 @@ async def test_an_email_is_for_its_owner_and_for_who_may_read_users(database_url
         )
         bert = await caller.sign_in("bert@example.com", PASSWORD)
         anna_id = (await anna.ask(ME))["me"]["id"]
-        asked = "query ($id: ID!) { node(id: $id) { ... on User { username email } } me { email } }"
+        await execute(
+            database_url, "insert into orders (user_id, store_id, total) select id, store_id, 10 from users where username = 'anna'"
+        )
+        asked = "query ($id: ID!) { node(id: $id) { ... on User { username email } } orders { nodes { user { username email } } } }"
 
         body = (await bert.post(asked, {"id": anna_id})).json()
-        assert body["data"] == {"node": {"username": "anna", "email": None}, "me": {"email": "bert@example.com"}}
-        assert [(error["path"], error["extensions"]["code"]) for error in body["errors"]] == [(["node", "email"], "FORBIDDEN")]
-        for reader, own in ((admin, "root@example.com"), (anna, "anna@example.com")):
-            answer = await reader.ask(asked, id=anna_id)
-            assert answer == {"node": {"username": "anna", "email": "anna@example.com"}, "me": {"email": own}}
+        assert body["data"] == {"node": None, "orders": {"nodes": [{"user": {"username": "anna", "email": None}}]}}
+        assert [(error["path"][-1], error["extensions"]["code"]) for error in body["errors"]] == [("email", "FORBIDDEN")]
+        for reader in (admin, anna):
+            shown = {"username": "anna", "email": "anna@example.com"}
+            assert await reader.ask(asked, id=anna_id) == {"node": shown, "orders": {"nodes": [{"user": shown}]}}
 
 
 async def test_a_hash_of_older_parameters_is_renewed_at_sign_in(database_url: str) -> None:

@@ -183,15 +183,16 @@ async def test_late_sessions_are_found_and_ended(repositories: Repositories) -> 
     assert await sessions.cleanup_expired_sessions() == 0
 
 
-async def test_staff_see_the_users_of_their_store(repositories: Repositories) -> None:
+async def test_staff_who_may_read_users_see_those_of_their_store(repositories: Repositories) -> None:
     stores = [await repositories.stores.create({"name": f"Tea {n}", "domain": f"tea{n}.example.com"}) for n in range(2)]
     anna, bert, carl = [
         await repositories.users.create({"email": f"{name}@example.com", "username": name, "store_id": store.id})
         for name, store in (("anna", stores[0]), ("bert", stores[0]), ("carl", stores[1]))
     ]
-    staff = repositories.scoped(Viewer(ViewerKind.STAFF, anna.id, stores[0].id))
+    staff = repositories.scoped(Viewer(ViewerKind.STAFF, anna.id, stores[0].id, permissions=frozenset({"users:read"})))
+    packer = repositories.scoped(Viewer(ViewerKind.STAFF, anna.id, stores[0].id, permissions=frozenset({"orders:write"})))
     shopper = repositories.scoped(Viewer(ViewerKind.SHOPPER, anna.id, stores[0].id))
-    for viewer, seen in ((staff, ["anna", "bert", None]), (shopper, ["anna", None, None])):
+    for viewer, seen in ((staff, ["anna", "bert", None]), (packer, ["anna", None, None]), (shopper, ["anna", None, None])):
         found = await viewer.users.find_by_ids([anna.id, bert.id, carl.id])
         assert [user and user.username for user in found] == seen
     assert await repositories.scoped(ANONYMOUS).users.count() == 0

@@ -110,7 +110,8 @@ async def test_a_scope_holds_for_every_read_and_write(repositories: Repositories
         ProductCreate(name="Ours", price=Decimal(1), status=ProductStatus.INACTIVE, store_ids=frozenset({store.id}))
     )
     foreign = await repositories.products.create(tea(2, status="INACTIVE"))
-    staff = repositories.scoped(Viewer(kind=ViewerKind.STAFF, user_id=uuid4(), store_id=store.id))
+    catalog = frozenset({"products:write"})
+    staff = repositories.scoped(Viewer(kind=ViewerKind.STAFF, user_id=uuid4(), store_id=store.id, permissions=catalog))
     for viewer, seen in ((staff, [own.id]), (repositories.scoped(ANONYMOUS), [])):
         assert [row.id for row in await viewer.products.find_many({"status": "INACTIVE"})] == seen
         assert await viewer.products.count({"or": [{"status": "INACTIVE"}, {"status": "ACTIVE"}]}) == len(seen)

@@ -44,6 +44,7 @@ def _first_letter(category: str | None) -> str | None:
 @strawberry.type
 class Product(Node):
     model = catalog.Product
+    access = public
 
     name: str
     price: Decimal = money("price")
@@ -63,6 +64,7 @@ class Product(Node):
 @strawberry.type
 class OrderItem(Node):
     model = orders.OrderItem
+    access = public
 
     quantity: int
     price: Decimal = money("price")
@@ -72,6 +74,7 @@ class OrderItem(Node):
 @strawberry.type
 class Order(Node):
     model = orders.Order
+    access = public
 
     status: orders.OrderStatus
     total: Decimal = money("total")
@@ -82,6 +85,7 @@ class Order(Node):
 @strawberry.type
 class Cart(Node):
     model = carts.Cart
+    access = public
 
     currency: str
 
@@ -89,6 +93,7 @@ class Cart(Node):
 @strawberry.type
 class Store(Node):
     model = stores.Store
+    access = public
 
     name: str
     orders: Connection[Order] = to_connection("orders", by="store_id", filter=OrderFilter, order=OrderOrder)

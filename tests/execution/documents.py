@@ -176,9 +176,14 @@ class Writer:
 
     def _lookup_value(self, type_name: str, name: str) -> Any:
         if name in ("id", "ids"):
-            ids = self._pools.ids.get(type_name) or [id for found in self._pools.ids.values() for id in found]
+            ids = self._pools.ids.get(type_name) or self._ids_of_all()
             return self._random.choice(ids) if name == "id" else self._random.sample(ids, min(3, len(ids)))
         return self._random.choice((*self._pools.skus, "nothing", "store0.example.com", "STORE1.example.com"))
+
+    def _ids_of_all(self) -> list[str]:
+        """Ids of the types that the viewer may have by their ids; of the others as a fault only."""
+        found = self._pools.ids.items()
+        return [id for name, ids in found if self._declarations.accesses[name].allows(self._viewer) or self._inject(0.3) for id in ids]
 
     def _page(self, place: str, definition: GraphQLField) -> Iterator[tuple[str, Any]]:
         backward = self._chance(0.25)

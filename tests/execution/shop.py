@@ -178,7 +178,7 @@ class Filler:
 
     def _viewers(self) -> dict[str, Viewer]:
         users, stores = self.shop.ids["users"], self.shop.ids["stores"]
-        reads = frozenset({"orders:read", "inventory:read", "users:read"})
+        reads = frozenset({"orders:read", "inventory:read", "products:read", "users:read"})
         return {
             "anonymous": ANONYMOUS,
             "shopper": Viewer(ViewerKind.SHOPPER, users[0], permissions=frozenset({"orders:create"})),

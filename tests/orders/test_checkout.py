@@ -309,7 +309,7 @@ async def test_cancelling_is_for_the_buyer_while_the_order_is_pending(shop: Shop
 
 async def test_orders_items_and_payments_are_seen_by_their_buyer_and_the_stores_staff(shop: Shop) -> None:
     ann, bob, tea = await shop.viewer(), await shop.viewer(), await shop.product()
-    staff = await shop.viewer(ViewerKind.STAFF, "orders:read")
+    staff = await shop.viewer(ViewerKind.STAFF, "orders:read", "payments:read")
     order = await shop.order(ann, (tea, 1))
     payment = PaymentCreate(amount=order.total, status=PaymentStatus.COMPLETED, transaction_id="t1", provider="test")
     paid = await shop.of(ann).orders.create_payment(order.id, payment)
@@ -320,6 +320,9 @@ async def test_orders_items_and_payments_are_seen_by_their_buyer_and_the_stores_
             assert await repository.count() == sees
         assert (await rows.payments.find_by_transaction_id("t1", "test") is not None) is sees
         assert len(await rows.payments.find_by_order(order.id)) == sees
+    packer, baker = [shop.of(await shop.viewer(ViewerKind.STAFF, permission)) for permission in ("orders:write", "carts:read")]
+    for rows, seen in ((packer, (1, 1, 0)), (baker, (0, 0, 0))):
+        assert (await rows.orders.count(), await rows.order_items.count(), await rows.payments.count()) == seen
     with pytest.raises(NotFound):
         await shop.of(bob).orders.create_payment(order.id, payment)
 

@@ -9,10 +9,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyStatus, User
-from app.accounts.repository.standing import Standing, own_rows
+from app.accounts.repository.standing import Standing
 from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import transactional
+from app.core.scope import own_rows
 from app.core.security import ViewerKind
 
 USERS = User.__table__  # type: ignore[attr-defined]

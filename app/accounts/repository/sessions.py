@@ -9,8 +9,9 @@ from sqlalchemy import CTE, ColumnElement, Interval, and_, bindparam, case, func
 
 from app.accounts.models import SessionEndReason, User, UserSession, UserStatus
 from app.accounts.repository.lineage import lineage, permissions_of
-from app.accounts.repository.standing import Standing, own_rows
+from app.accounts.repository.standing import Standing
 from app.core.paging import NEWEST_FIRST
+from app.core.scope import own_rows
 from app.core.security import ViewerKind
 
 USERS = User.__table__  # type: ignore[attr-defined]

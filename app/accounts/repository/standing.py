@@ -1,23 +1,16 @@
-"""What the repositories of this domain have in common: rows that decide who a caller is, and rows that are one user's own."""
+"""What the repositories of this domain have in common: their rows decide who a caller is."""
 
 import functools
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, false
 from sqlmodel import SQLModel
 
 from app.core.repository import Repository
-from app.core.security import ViewerKind
 
 M = TypeVar("M", bound=SQLModel)
 VIEWERS = "viewers"
 """The cache key whose invalidation makes every process look up again whom its tokens stand for."""
-
-
-def own_rows(table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-    """The rows whose `user_id` is the viewer."""
-    return false() if viewer is ViewerKind.ANONYMOUS else table.c.user_id == bindparam("viewer_id")
 
 
 class Standing(Repository[M]):

@@ -18,6 +18,7 @@ from app.core.batch import KEY, one_by
 from app.core.errors import BadInput, ErrorCode, NotFound, UserError
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import as_values, transactional
+from app.core.scope import of_store
 from app.core.security import ViewerKind
 
 
@@ -30,7 +31,7 @@ class StatusChange:
 
 
 class UserRepository(Standing[User]):
-    """Users see themselves; staff also the users of their store."""
+    """Users see themselves; staff who may read users also those of their store."""
 
     model = User
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
@@ -45,7 +46,7 @@ class UserRepository(Standing[User]):
         if viewer is ViewerKind.ANONYMOUS:
             return false()
         own = table.c.id == bindparam("viewer_id")
-        return or_(own, table.c.store_id == bindparam("viewer_store_id")) if viewer is ViewerKind.STAFF else own
+        return or_(own, of_store(table.c.store_id, "users")) if viewer is ViewerKind.STAFF else own
 
     async def create_account(self, account: UserCreate, password_hash: str) -> User:
         """A new account; the email keeps its spelling and is unique without regard to case. Raises `UserError` when it is taken."""

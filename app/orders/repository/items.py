@@ -12,7 +12,7 @@ from app.core.paging import NEWEST_FIRST, Sort
 from app.core.repository import Repository
 from app.core.security import ViewerKind
 from app.orders.models import OrderItem
-from app.orders.repository.scope import of_visible_order
+from app.orders.repository.scope import of_order
 
 
 class OrderItemRepository(Repository[OrderItem]):
@@ -26,7 +26,7 @@ class OrderItemRepository(Repository[OrderItem]):
     find_by_order_ids = many_by("order_id", scoped=False)
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return of_visible_order(table, viewer)
+        return of_order(table, viewer, "orders")
 
     async def find_by_order(self, order_id: UUID) -> list[OrderItem]:
         """The lines in the order of their products, in which stock is locked."""

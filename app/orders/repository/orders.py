@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import ColumnElement, func, select
 
 from app.carts.models import MAX_LINES, Cart
-from app.carts.repository import CartItemRepository, CartRepository, own_or_of_store, require_active
+from app.carts.repository import CartItemRepository, CartRepository, require_active
 from app.catalog.models import Product
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.batch import one_by
@@ -24,6 +24,7 @@ from app.core.factory import RepositoryFactory
 from app.core.money import line_total
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import as_values, transactional
+from app.core.scope import own_or_of_store
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository, invalid_transition
 from app.orders.models import (
@@ -74,7 +75,7 @@ class OrderRepository(StatusRepository[Order]):
     find_by_cart_ids = one_by("cart_id")
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return own_or_of_store(table, viewer)
+        return own_or_of_store(table, viewer, "orders")
 
     async def find_by_user(self, user_id: UUID) -> list[Order]:
         return await self.find_many({"user_id": user_id}, NEWEST_FIRST)

@@ -12,7 +12,7 @@ from app.core.paging import NEWEST_FIRST, Sort
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
 from app.orders.models import Payment, PaymentStatus
-from app.orders.repository.scope import of_visible_order
+from app.orders.repository.scope import of_order
 
 MAX_PAYMENTS_SHOWN = 100
 STAMPS = {PaymentStatus.COMPLETED: "completed_at", PaymentStatus.FAILED: "failed_at", PaymentStatus.REFUNDED: "refunded_at"}
@@ -37,7 +37,7 @@ class PaymentRepository(StatusRepository[Payment]):
     find_by_order_ids = many_by("order_id", sorts=(Sort("created_at"), Sort("id")), limit=MAX_PAYMENTS_SHOWN, scoped=False)
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return of_visible_order(table, viewer)
+        return of_order(table, viewer, "payments")
 
     async def find_by_order(self, order_id: UUID) -> list[Payment]:
         return await self.find_many({"order_id": order_id}, NEWEST_FIRST)

@@ -1,18 +1,16 @@
-"""Which rows belong to an order that the viewer may see."""
+"""Which rows belong to an order whose rows the viewer may see."""
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, false
+from sqlalchemy import ColumnElement, exists
 
-from app.carts.repository import own_or_of_store
+from app.core.scope import own_or_of_store
 from app.core.security import ViewerKind
 from app.orders.models import Order
 
 ORDERS = Order.__table__  # type: ignore[attr-defined]
 
 
-def of_visible_order(table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-    """Rows whose order the viewer may see."""
-    if viewer is ViewerKind.ANONYMOUS:
-        return false()
-    return exists().where(ORDERS.c.id == table.c.order_id, own_or_of_store(ORDERS, viewer))
+def of_order(table: Any, viewer: ViewerKind, resource: str) -> ColumnElement[bool]:
+    """Rows of the viewer's orders; for staff who work with the resource those of their store's orders as well."""
+    return exists().where(ORDERS.c.id == table.c.order_id, own_or_of_store(ORDERS, viewer, resource))
