@@ -11,6 +11,7 @@ from uuid import UUID
 
 from cachetools import TTLCache
 
+from app.accounts.conditions import held
 from app.accounts.models import PasswordChange, SessionEndReason, User, UserSession, UserSessionCreate, is_active_user
 from app.accounts.passwords import PasswordHasher
 from app.accounts.repository import VIEWERS
@@ -129,9 +130,9 @@ class Authenticator:
             raise AccessDenied(UNAUTHENTICATED, "the session has ended or never was; sign in again")
         if holder.untouched:
             await repositories.user_sessions.update_last_activity(holder.id)
-        permissions = frozenset(holder.permissions)
-        viewer = Viewer(_kind(permissions), holder.user_id, holder.store_id, holder.id, permissions)
-        return Known(viewer, holder.expires_at, generation)
+        rights = held(holder.permissions, holder.conditional, repositories.now())
+        viewer = Viewer(_kind(rights.permissions), holder.user_id, holder.store_id, holder.id, rights.permissions)
+        return Known(viewer, min(holder.expires_at, rights.until or holder.expires_at), generation)
 
 
 def _kind(permissions: frozenset[str]) -> ViewerKind:

@@ -7,10 +7,21 @@ from uuid import UUID
 
 from email_validator import EmailNotValidError
 from email_validator import validate_email as parse_email
-from pydantic import AfterValidator, AwareDatetime, EmailStr, Field, FutureDatetime, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    EmailStr,
+    Field,
+    FutureDatetime,
+    SecretStr,
+    StringConstraints,
+    field_serializer,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, func, text
 
+from app.accounts.conditions import Conditions, Window, as_json
 from app.accounts.scopes import known_scopes
 from app.core import model
 from app.core.inputs import Input, JsonObject, Line, Passage, Update, Url, clean
@@ -83,7 +94,7 @@ class Role(Timestamped, table=True):
 
 
 class RolePermission(Timestamped, table=True):
-    """A permission of a role, written `resource:action`; `*` stands for all."""
+    """A permission of a role, written `resource:action`; `*` stands for all. `conditions` say when it is held (`accounts.conditions`)."""
 
     __tablename__ = "role_permissions"
     __table_args__ = (
@@ -328,7 +339,11 @@ class RolePermissionCreate(Input):
     resource: PermissionPart
     action: PermissionPart
     description: Annotated[str, Passage(1000)] | None = None
-    conditions: JsonObject | None = None
+    conditions: Conditions | None = None
+
+    @field_serializer("conditions")
+    def _as_json(self, conditions: list[Window] | None) -> Any:
+        return None if conditions is None else as_json(conditions)
 
 
 class UserSessionCreate(Input):

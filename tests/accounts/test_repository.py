@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from pydantic import ValidationError
 
 from app.accounts.models import ApiKeyStatus, Role, RoleCreate, User, UserSession, UserStatus
 from app.accounts.repository import RoleRepository
@@ -86,10 +87,21 @@ async def test_an_inactive_role_ends_the_line(repositories: Repositories) -> Non
     assert await roles.get_all_permissions(analyst.id) == frozenset()
 
 
-async def test_a_permission_with_conditions_grants_nothing_alone(repositories: Repositories) -> None:
+async def test_a_permission_with_conditions_is_not_always_held(repositories: Repositories) -> None:
     user = await named(repositories.roles, "USER")
-    await repositories.role_permissions.create({"role_id": user.id, "resource": "orders", "action": "read", "conditions": {"own": True}})
+    given = {"role_id": user.id, "resource": "orders", "action": "read", "conditions": {"days": ["MON"]}}
+    row = await repositories.role_permissions.create(given)
+    assert row.conditions == [{"days": ["MON"]}]
     assert await repositories.roles.get_all_permissions(user.id) == frozenset()
+
+
+async def test_conditions_are_checked_when_a_permission_is_written(repositories: Repositories) -> None:
+    user = await named(repositories.roles, "USER")
+    given = {"role_id": user.id, "resource": "orders", "action": "read", "conditions": {"own": True}}
+    for write in (repositories.role_permissions.create(given), repositories.role_permissions.create_many([given])):
+        with pytest.raises(ValidationError, match=r"conditions\.0\.own"):
+            await write
+    assert await repositories.role_permissions.find_by_role_id(user.id) == []
 
 
 async def test_a_role_is_cloned_with_its_own_permissions(repositories: Repositories) -> None:

@@ -8,15 +8,14 @@ from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, func, or_, se
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
-from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyStatus, User
+from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyStatus
+from app.accounts.repository.holders import USERS
 from app.accounts.repository.standing import Standing
 from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import transactional
 from app.core.scope import own_rows
 from app.core.security import ViewerKind
-
-USERS = User.__table__  # type: ignore[attr-defined]
 
 NOT_REVOKED = {"status": {"in": [ApiKeyStatus.ACTIVE.value, ApiKeyStatus.EXPIRED.value]}}
 

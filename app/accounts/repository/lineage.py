@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, FromClause, Select, literal, select
+from sqlalchemy import CTE, ColumnElement, FromClause, Select, func, literal, select
 
 from app.accounts.models import Role, RolePermission
 
 MAX_ROLE_DEPTH = 20
 ROLES = Role.__table__  # type: ignore[attr-defined]
 PERMISSIONS = RolePermission.__table__  # type: ignore[attr-defined]
+_NAME = PERMISSIONS.c.resource + ":" + PERMISSIONS.c.action
 
 
 def lineage(id: ColumnElement[Any], source: FromClause | None = None, *, active_only: bool) -> CTE:
@@ -25,11 +26,21 @@ def lineage(id: ColumnElement[Any], source: FromClause | None = None, *, active_
 
 
 def permissions_of(roles: CTE) -> Select[Any]:
-    """What the roles may do, as `resource:action`. A permission with conditions grants nothing to those who do not look at them."""
+    """What the roles may always do, as `resource:action`: permissions with conditions are not among them."""
     return (
-        select((PERMISSIONS.c.resource + ":" + PERMISSIONS.c.action).label("permission"))
+        select(_NAME.label("permission"))
         .join_from(PERMISSIONS, roles, roles.c.id == PERMISSIONS.c.role_id)
         .where(PERMISSIONS.c.conditions.is_(None))
+        .distinct()
+    )
+
+
+def conditional_permissions_of(roles: CTE) -> Select[Any]:
+    """What the roles may do under conditions, as pairs of `resource:action` and the conditions (`accounts.conditions`)."""
+    return (
+        select(func.jsonb_build_array(_NAME, PERMISSIONS.c.conditions))
+        .join_from(PERMISSIONS, roles, roles.c.id == PERMISSIONS.c.role_id)
+        .where(PERMISSIONS.c.conditions.is_not(None))
         .distinct()
     )
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, bindparam, false, func, select, true
 
-from app.accounts.models import Role, RoleCreate, RolePermission
+from app.accounts.models import Role, RoleCreate, RolePermission, RolePermissionCreate
 from app.accounts.repository.lineage import lineage, permissions_of
 from app.accounts.repository.standing import Standing
 from app.core.batch import many_by, one_by
@@ -50,7 +50,7 @@ class RoleRepository(Standing[Role]):
         return await self.rows(self.statement("get_role_hierarchy", self._hierarchy), id=id)
 
     async def get_all_permissions(self, id: UUID) -> frozenset[str]:
-        """The permissions of a role and of its ancestors, as `resource:action`, up to the first that is inactive."""
+        """What a role and its ancestors always permit, as `resource:action`, up to the first that is inactive."""
         statement = self.statement("get_all_permissions", lambda: permissions_of(lineage(bindparam("id"), active_only=True)))
         return frozenset(row["permission"] for row in await self.rows(statement, id=id))  # type: ignore[index]
 
@@ -119,17 +119,21 @@ class RolePermissionRepository(Standing[RolePermission]):
         return await self.find_by_role_resource_action(role_id, resource, action) is not None
 
     async def create(self, values: BaseModel | Mapping[str, Any]) -> RolePermission:
-        """Give a role a permission. Raises `UserError` where it has it already."""
-        row = await super().create(values)
+        """Give a role a permission. Raises `UserError` where it has it already, pydantic's `ValidationError` for unknown conditions."""
+        row = await super().create(_checked(values))
         await self._changed(row.id)
         return row
 
     async def create_many(self, rows: Sequence[BaseModel | Mapping[str, Any]]) -> list[RolePermission]:
-        """Give roles permissions, all of them or none."""
-        made = await super().create_many(rows)
+        """Give roles permissions, all of them or none. Raises as `create` does."""
+        made = await super().create_many([_checked(row) for row in rows])
         await self._changed(*(row.id for row in made))
         return made
 
     async def remove_permission(self, role_id: UUID, resource: str, action: str) -> bool:
         """Take a role's own permission away; returns whether it had it."""
         return await self.delete_many({"role_id": role_id, "resource": resource, "action": action}) == 1
+
+
+def _checked(values: BaseModel | Mapping[str, Any]) -> RolePermissionCreate:
+    return values if isinstance(values, RolePermissionCreate) else RolePermissionCreate.model_validate(as_values(values))

@@ -5,16 +5,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Interval, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Interval, bindparam, func, select, update
 
-from app.accounts.models import SessionEndReason, User, UserSession, UserStatus
-from app.accounts.repository.lineage import lineage, permissions_of
+from app.accounts.models import SessionEndReason, UserSession
+from app.accounts.repository.holders import USERS, is_active_owner, role_in_force, with_rights
 from app.accounts.repository.standing import Standing
 from app.core.paging import NEWEST_FIRST
 from app.core.scope import own_rows
 from app.core.security import ViewerKind
 
-USERS = User.__table__  # type: ignore[attr-defined]
 TOUCH_SECONDS = 60
 
 
@@ -27,8 +26,8 @@ class UserSessionRepository(Standing[UserSession]):
         return own_rows(table, viewer)
 
     async def find_holder(self, token_hash: str, idle: timedelta) -> Any | None:
-        """Who holds a live session: `id`, `user_id`, `store_id`, `permissions` of the role in force, `expires_at` of the session or of the
-        role, whichever ends first, and whether it is time to write down that the session is in use (`untouched`).
+        """Who holds a live session: `id`, `user_id`, `store_id`, what `with_rights` says, and whether it is time to write down that the
+        session is in use (`untouched`).
 
         None where the session has ended, or its user may not act. `idle` is how long a session lives without a request.
         """
@@ -86,22 +85,15 @@ class UserSessionRepository(Standing[UserSession]):
         return self.table.c.last_accessed_at < func.now() - timedelta(seconds=TOUCH_SECONDS)
 
     def _holder(self) -> Any:
-        live = self._live()
-        permissions = permissions_of(lineage(live.c.role_id, live, active_only=True)).scalar_subquery()
-        expires_at = func.least(live.c.expires_at, live.c.role_expires_at).label("expires_at")
-        columns = (live.c.id, live.c.user_id, live.c.store_id, live.c.untouched)
-        return select(*columns, expires_at, func.array(permissions).label("permissions"))
-
-    def _live(self) -> CTE:
-        """The live session behind a token with its active user; the role only while it is in force."""
-        session, user = self.table.c, USERS.c
-        in_force = and_(user.role_revoked_at.is_(None), or_(user.role_expires_at.is_(None), user.role_expires_at > func.now()))
-        role = (case((in_force, user.role_id)).label("role_id"), case((in_force, user.role_expires_at)).label("role_expires_at"))
-        return (
-            select(session.id, session.user_id, session.expires_at, user.store_id, self._untouched().label("untouched"), *role)
-            .join_from(self.table, USERS, user.id == session.user_id)
+        """The live session behind a token with its active user."""
+        session = self.table.c
+        live = (
+            select(
+                session.id, session.user_id, session.expires_at, USERS.c.store_id, self._untouched().label("untouched"), *role_in_force()
+            )
+            .join_from(self.table, USERS, is_active_owner(session.user_id))
             .where(session.token_hash == bindparam("token_hash"), session.is_active, session.expires_at > func.now())
             .where(session.last_accessed_at > func.now() - bindparam("idle", type_=Interval))
-            .where(user.status == UserStatus.ACTIVE.value, ~user.is_deleted)
             .cte("live")
         )
+        return with_rights(live)
