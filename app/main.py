@@ -1,5 +1,6 @@
 """The gateway: routes, middleware, and the lifespan that opens and closes every resource."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,10 +18,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.accounts.api_keys import ApiKeys
-from app.accounts.authentication import Authenticator
+from app.accounts.authentication import Authenticator, usual_viewers
 from app.accounts.passwords import PasswordHasher
 from app.api.client import CSRF_HEADERS, Clients
-from app.api.context import RequestInfo
+from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
 from app.api.documents import Documents
 from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
@@ -31,6 +32,7 @@ from app.api.middleware import CannotStart, Requests
 from app.api.rate_limit import RateLimiter
 from app.api.request import FastRequest
 from app.api.trusted_documents import TrustedDocuments, read_manifest
+from app.api.warming import Warming
 from app.core.embedded import EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.factory import RepositoryFactory
@@ -48,6 +50,7 @@ from app.worker import make_worker
 
 EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSError)
 GRAPHQL = "/graphql"
+WARM_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +96,12 @@ class Gateway:
         compiles = settings.execution is ExecutionMode.COMPILED
         self._compiled = CompiledExecution(self._schema, declarations(schema), self._metrics) if compiles else None
         self._manifest = read_manifest(settings)
+        self._documents = Documents(
+            self._schema,
+            Limits(settings.max_depth, settings.max_cost, settings.max_aliases, settings.max_root_fields),
+            max_tokens=settings.max_tokens,
+            introspection=settings.introspection,
+        )
         self._endpoint: GraphQLEndpoint | None = None
         self._health = Health({}, self._metrics)
 
@@ -151,6 +160,19 @@ class Gateway:
             await seed_demo(resources.repositories, services.passwords.hash)
         if settings.jobs_run_here:
             await stack.enter_async_context(make_worker(resources).running())
+        await self._warm(resources, services)
+
+    async def _warm(self, resources: Resources, services: Services) -> None:
+        """Make ready what the manifest says will be asked. What cannot be ready in time is made when it is asked."""
+        repositories, texts = resources.repositories, self._manifest.values()
+        try:
+            async with asyncio.timeout(WARM_SECONDS):
+                viewers = await usual_viewers(repositories) if texts else ()
+                contexts = [Context(repositories.scoped(viewer), RequestInfo(id="warm"), services) for viewer in viewers]
+                count = await Warming(self._schema, self._documents, self._compiled).warm(texts, contexts, resources.database)
+            log.info("gateway_warm", documents=len(texts), statements=count)
+        except (RepositoryError, TimeoutError) as error:
+            log.warning("gateway_not_warm", error=str(error))
 
     @asynccontextmanager
     async def _quotas(self) -> AsyncIterator[Quotas]:
@@ -180,13 +202,6 @@ class Gateway:
 
     def _make_endpoint(self, resources: Resources, services: Services) -> GraphQLEndpoint:
         settings = self._settings
-        documents = Documents(
-            self._schema,
-            Limits(settings.max_depth, settings.max_cost, settings.max_aliases, settings.max_root_fields),
-            max_tokens=settings.max_tokens,
-            introspection=settings.introspection,
-        )
-
         scoped = lru_cache(maxsize=1000)(resources.repositories.scoped)
 
         async def authenticate(info: RequestInfo) -> RepositoryFactory:
@@ -202,7 +217,7 @@ class Gateway:
             explains=not settings.is_production and self._compiled is not None,
         )
         edge = self._edge(resources, services)
-        return GraphQLEndpoint(self._schema, documents, edge, authenticate, services, self._metrics, options, self._compiled)
+        return GraphQLEndpoint(self._schema, self._documents, edge, authenticate, services, self._metrics, options, self._compiled)
 
     async def _graphql(self, request: Request) -> Response:
         if self._graphiql and wants_page(request):

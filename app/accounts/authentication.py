@@ -24,6 +24,7 @@ from app.settings import Settings
 
 REMEMBERED_SECONDS = 15
 MAX_REMEMBERED = 20_000
+MOST_ROLES = 14
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,13 @@ class Authenticator:
         rights = held(holder.permissions, holder.conditional, repositories.now())
         viewer = Viewer(_kind(rights.permissions), holder.user_id, holder.store_id, holder.id, rights.permissions)
         return Known(viewer, min(holder.expires_at, rights.until or holder.expires_at), generation)
+
+
+async def usual_viewers(repositories: Any) -> list[Viewer]:
+    """A viewer of each kind that asks: nobody, a shopper, and holders of the active roles, as far as they have different permissions."""
+    roles = await repositories.roles.find_many({"is_active": True}, limit=MOST_ROLES)
+    held: set[frozenset[str]] = {await repositories.roles.get_all_permissions(role.id) for role in roles} | {frozenset()}
+    return [ANONYMOUS, *(Viewer(_kind(permissions), UUID(int=0), permissions=permissions) for permissions in held)]
 
 
 def _kind(permissions: frozenset[str]) -> ViewerKind:

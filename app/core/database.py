@@ -5,8 +5,8 @@ with attribute access, which costs nothing to make. A `Session` is either the po
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -222,9 +222,14 @@ class Database:
         )
         self._lender = Lender(pool, options.pool_max, options.connect_timeout)
 
-    async def warm(self) -> None:
-        """Open the pool's least number of connections; raises `Unavailable` when the database is away."""
-        await asyncio.gather(*(self.ping(hold=0.05) for _ in range(self._options.pool_min)))
+    async def warm(self, reads: Sequence[tuple[Statement, Mapping[str, Any]]] = ()) -> None:
+        """Open the pool's least number of connections, and run statements on each, so that they are prepared there.
+
+        Raises `Unavailable` when the database is away.
+        """
+        async with AsyncExitStack() as stack:
+            connections = [await stack.enter_async_context(self.connection()) for _ in range(self._options.pool_min)]
+            await asyncio.gather(*(_read(connection, reads) for connection in connections))
 
     async def close(self, timeout: float = 5.0) -> None:
         """Close every connection, waiting at most `timeout` seconds for those at work."""
@@ -237,13 +242,11 @@ class Database:
         finally:
             self._lender = None
 
-    async def ping(self, hold: float = 0) -> None:
+    async def ping(self) -> None:
         """Ask the database for a sign of life; raises `Unavailable`."""
         async with self.connection() as connection:
             with translated_errors():
                 await connection.fetchval("select 1", timeout=self._options.connect_timeout)
-            if hold:
-                await asyncio.sleep(hold)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -339,6 +342,12 @@ class Database:
     async def _in_transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self.transaction() as transaction:
             return await work(transaction)
+
+
+async def _read(connection: Connection, reads: Sequence[tuple[Statement, Mapping[str, Any]]]) -> None:
+    with translated_errors():
+        for statement, values in reads:
+            await connection.fetch(statement.text, *statement.arguments(values))
 
 
 def _is_retriable(error: BaseException) -> bool:

@@ -9,15 +9,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from graphql import GraphQLError
+from structlog.testing import capture_logs
 
 from app.api import trusted_documents as module
 from app.api.request import GraphQLRequest
 from app.api.trusted_documents import TrustedDocuments, digest, read_manifest
 from app.main import Gateway
 from app.settings import Settings, SettingsError, TrustedDocumentsMode, read_settings
+from tests.http.watching import OURS
 from tests.redis_server import RedisServer
 from tests.serving import Caller, gateway, settings_for
 
@@ -260,3 +263,27 @@ def test_trust_needs_a_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(SettingsError, match="TRUSTED_DOCUMENTS_FILE must name the manifest"):
         read_settings()
+
+
+async def test_what_the_manifest_names_is_ready_at_the_start(database_url: str, watcher: asyncpg.Connection, tmp_path: Path) -> None:
+    """Composed for all kinds of viewers, and prepared on each connection; texts that this schema does not know are told."""
+    manifest = tmp_path / "documents.json"
+    texts = [
+        "query List { products(first: 7) { nodes { id name } } }",
+        "query One($id: ID!) { order(id: $id) { status } }",
+        SIGN_OUT,
+        "query Old { gone { id } }",
+    ]
+    manifest.write_text(json.dumps({digest(text): text for text in texts}))
+    settings = settings_for(database_url, trusted_documents="only", trusted_documents_file=manifest, database_pool_min=3)
+    with capture_logs() as logs:
+        async with gateway(settings) as caller:
+            last = await watcher.fetch(f"select query {OURS}")
+            (event,) = [log for log in logs if log["event"] == "gateway_warm"]
+            assert await caller.ask(texts[0]) == {"products": {"nodes": []}}
+    assert [row["query"].startswith("SELECT ") and "orders" in row["query"] for row in last] == [True] * 3
+    # Anonymous, shopper, staff and administrator see products by different scopes, and all but the first see orders.
+    assert event["documents"] == len(texts)
+    assert event["statements"] >= 6
+    (told,) = [log for log in logs if log["event"] == "trusted_document_invalid"]
+    assert "gone" in told["error"]
