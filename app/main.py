@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator, usual_viewers
 from app.accounts.passwords import PasswordHasher
+from app.accounts.recovery import Recovery
 from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
@@ -61,6 +62,7 @@ class Services:
 
     passwords: PasswordHasher
     authenticator: Authenticator
+    recovery: Recovery
     api_keys: ApiKeys
     payments: PaymentProvider
     rate_limiter: RateLimiter
@@ -192,7 +194,7 @@ class Gateway:
             enabled=settings.rate_limits,
         )
         authenticator = Authenticator.from_settings(settings, passwords)
-        return Services(passwords, authenticator, ApiKeys.from_settings(settings), TestPaymentProvider(), limiter)
+        return Services(passwords, authenticator, Recovery(passwords), ApiKeys.from_settings(settings), TestPaymentProvider(), limiter)
 
     def _edge(self, resources: Resources, services: Services) -> Edge:
         settings = self._settings

@@ -18,6 +18,7 @@ from app.accounts.repository import (
     RoleRepository,
     UserRepository,
     UserSessionRepository,
+    VerificationRepository,
 )
 from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryRepository, ProductRepository
@@ -77,6 +78,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         return self.of(ApiKeyRepository)
+
+    @cached_property
+    def verifications(self) -> VerificationRepository:
+        return self.of(VerificationRepository)
 
     @cached_property
     def products(self) -> ProductRepository:

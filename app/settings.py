@@ -261,6 +261,10 @@ class Settings(BaseSettings):
     api_keys_per_user: int = Field(
         default=20, ge=0, le=10_000, description="Live API keys that one account may have; 0 lets nobody make one."
     )
+    email_verification_lifetime: int = Field(
+        default=86_400, ge=60, le=2_592_000, description="Seconds that the link to prove an email address is good."
+    )
+    password_reset_lifetime: int = Field(default=3_600, ge=60, le=86_400, description="Seconds that the link to a new password is good.")
     argon2_time_cost: int = Field(
         default=3, ge=1, le=100, description="Passes of argon2id over its memory (RFC 9106, second recommendation)."
     )

@@ -1,4 +1,4 @@
-"""The background process: every schedule registered. Start as many as you like; each turn of a schedule runs once."""
+"""The background work: every job and schedule registered. Start as many workers as you like; each job and each turn runs once."""
 
 import asyncio
 import signal
@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import structlog
 
+from app.accounts.mail import MAIL_JOB, AccountMails
 from app.core.jobs import Worker
 from app.repositories import Repositories
-from app.resources import Resources, open_resources
+from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
 
 EVERY_QUARTER = "*/15 * * * *"
@@ -18,16 +19,20 @@ READ_NOTIFICATIONS_KEPT = timedelta(days=90)
 log = structlog.get_logger(__name__)
 
 
-def register(worker: Worker, repositories: Repositories) -> None:
-    """Tell the worker everything that happens by itself."""
+def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
+    """Tell the worker what happens by itself."""
 
     async def end_sessions() -> None:
         await repositories.user_sessions.cleanup_expired_sessions()
+
+    async def remove_expired_tokens() -> None:
+        await repositories.verifications.delete_expired()
 
     async def remove_read_notifications() -> None:
         await repositories.notifications.cleanup_old_read_notifications(repositories.now() - READ_NOTIFICATIONS_KEPT)
 
     worker.schedule("sessions.end_expired", EVERY_QUARTER, end_sessions)
+    worker.schedule("verifications.remove_expired", EVERY_NIGHT, remove_expired_tokens)
     worker.schedule("notifications.remove_read", EVERY_NIGHT, remove_read_notifications)
 
 
@@ -38,8 +43,12 @@ async def work(settings: Settings) -> None:
 
 
 def make_worker(resources: Resources) -> Worker:
+    """A worker that knows everything to be done."""
+    settings, repositories = resources.settings, resources.repositories
+    mails = AccountMails.from_settings(settings, repositories, make_mailer(settings))
     worker = Worker(resources.database.dsn)
-    register(worker, resources.repositories)
+    worker.job(MAIL_JOB, mails.send)
+    schedule_cleaning(worker, repositories)
     return worker
 
 

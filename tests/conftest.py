@@ -119,6 +119,13 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "users": {"email": "user{n}@example.com", "username": "user{n}"},
     "user_sessions": {"user_id": Parent("users"), "token_hash": "{sha256}", "expires_at": datetime(2100, 1, 1, tzinfo=UTC)},
     "api_keys": {"user_id": Parent("users"), "name": "Key", "key_hash": "{sha256}", "key_identifier": "key{n}", "key_preview": "key..."},
+    "verifications": {
+        "user_id": Parent("users"),
+        "purpose": "EMAIL_VERIFICATION",
+        "email": "user{n}@example.com",
+        "token_hash": "{sha256}",
+        "expires_at": datetime(2100, 1, 1, tzinfo=UTC),
+    },
     "products": {"name": "Teapot", "price": 10},
     "inventory": {"product_id": Parent("products")},
     "carts": {"user_id": Parent("users")},

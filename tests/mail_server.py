@@ -47,14 +47,17 @@ class Mailbox:
         self.users.append(data.login.decode())
         return AuthResult(success=data.password == b"pass:word")
 
-    async def received(self, count: int = 1, seconds: float = 10) -> EmailMessage:
-        """The last mail, once there are as many."""
+    def to(self, address: str, subject: str = "") -> list[EmailMessage]:
+        return [mail for mail in self.mails if mail["To"].lower() == address.lower() and subject in mail["Subject"]]
+
+    async def last_to(self, address: str, subject: str = "", *, count: int = 1) -> str:
+        """The text of the last mail to an address, once it has had as many."""
 
         async def arrived() -> bool:
-            return len(self.mails) >= count
+            return len(self.to(address, subject)) >= count
 
-        await eventually(arrived, seconds)
-        return self.mails[-1]
+        await eventually(arrived)
+        return str(self.to(address, subject)[-1].get_content())
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ What a token stands for is remembered for a few seconds, so that a busy session 
 process forget it at once when a session ends, or an account, a role or a permission changes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
 from uuid import UUID
@@ -12,7 +12,8 @@ from uuid import UUID
 from cachetools import TTLCache
 
 from app.accounts.conditions import held
-from app.accounts.models import PasswordChange, SessionEndReason, User, UserSession, UserSessionCreate, is_active_user
+from app.accounts.mail import MailKind, enqueue_mail
+from app.accounts.models import PasswordChange, SessionEndReason, User, UserCreate, UserSession, UserSessionCreate, is_active_user
 from app.accounts.passwords import PasswordHasher
 from app.accounts.repository import VIEWERS
 from app.api.context import RequestInfo
@@ -37,12 +38,19 @@ class Known:
 
 
 @dataclass(frozen=True)
-class SignedIn:
+class Opened:
     """A new session: the only time that its token is seen."""
 
-    token: str
+    token: str = field(repr=False)
     expires_at: datetime
     user: User
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A new session, and whom it stands for."""
+
+    session: Opened
     viewer: Viewer
 
 
@@ -70,6 +78,15 @@ class Authenticator:
             known = self._known[hashed] = await self._find(repositories, hashed, generation)
         return known.viewer
 
+    async def sign_up(self, repositories: Any, account: UserCreate, request: RequestInfo) -> SignedIn:
+        """A new account and its first session: both or neither. Raises `UserError` for an email or a name that is taken."""
+        password_hash = await self._passwords.hash(account.password.get_secret_value())
+        async with repositories.transaction() as tx:
+            user = await tx.users.create_account(account, password_hash)
+            await enqueue_mail(tx, MailKind.EMAIL_VERIFICATION, user.email)
+            opened = await self._open(tx, user.id, request)
+        return await self._signed_in(repositories, opened)
+
     async def sign_in(self, repositories: Any, email: str, password: str, request: RequestInfo) -> SignedIn:
         """Open a session. Raises one and the same `UserError` whatever is wrong, after the same time."""
         metrics: Metrics = repositories.metrics
@@ -93,8 +110,13 @@ class Authenticator:
 
     async def open_session(self, repositories: Any, user_id: UUID, request: RequestInfo) -> SignedIn:
         """A new session of a user who has proved to be it."""
-        token = new_token()
-        expires_at = repositories.now() + self._lifetime
+        async with repositories.transaction() as tx:
+            opened = await self._open(tx, user_id, request)
+        return await self._signed_in(repositories, opened)
+
+    async def _open(self, repositories: Any, user_id: UUID, request: RequestInfo) -> Opened:
+        """Write down a session; its token is good once the transaction has committed."""
+        token, expires_at = new_token(), repositories.now() + self._lifetime
         session = UserSessionCreate(
             user_id=user_id,
             token_hash=token_hash(token),
@@ -102,10 +124,11 @@ class Authenticator:
             ip_address=request.ip_address,
             user_agent=request.user_agent,
         )
-        async with repositories.transaction() as tx:
-            await tx.user_sessions.create(session)
-            user = await tx.users.update_last_login(user_id)
-        return SignedIn(token, expires_at, user, await self.authenticate(repositories, token))
+        await repositories.user_sessions.create(session)
+        return Opened(token, expires_at, await repositories.users.update_last_login(user_id))
+
+    async def _signed_in(self, repositories: Any, opened: Opened) -> SignedIn:
+        return SignedIn(opened, await self.authenticate(repositories, opened.token))
 
     async def end_session(self, repositories: Any, session_id: UUID, *, signed_out: bool = False) -> UserSession:
         """End one of the viewer's sessions, at once and everywhere. Raises `NotFound`, for another's session as well."""
@@ -123,6 +146,7 @@ class Authenticator:
             if not await tx.users.replace_password_hash(user_id, user.password_hash, new):
                 raise Conflict("the password was changed meanwhile; sign in again")
             await tx.user_sessions.invalidate_all_user_sessions(user_id, SessionEndReason.CREDENTIALS_CHANGED)
+            await enqueue_mail(tx, MailKind.PASSWORD_CHANGED, user.email)
         return cast(User, user)
 
     async def _find(self, repositories: Any, hashed: str, generation: int) -> Known:

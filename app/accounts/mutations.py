@@ -6,8 +6,29 @@ import strawberry
 from strawberry import UNSET
 
 from app.accounts.authentication import SignedIn
-from app.accounts.models import ApiKeyRequest, ApiKeyStatus, PasswordChange, RoleAssignment, UserCreate, UserUpdate
-from app.accounts.types import ApiKeyPayload, AuthPayload, RevokedSessionsPayload, Session, SessionPayload, SignOutPayload, UserPayload
+from app.accounts.models import (
+    ApiKeyRequest,
+    ApiKeyStatus,
+    EmailVerification,
+    PasswordChange,
+    PasswordReset,
+    PasswordResetRequest,
+    RoleAssignment,
+    UserCreate,
+    UserUpdate,
+)
+from app.accounts.types import (
+    ApiKeyPayload,
+    AuthPayload,
+    EmailVerificationPayload,
+    MailRequestPayload,
+    PasswordResetPayload,
+    RevokedSessionsPayload,
+    Session,
+    SessionPayload,
+    SignOutPayload,
+    UserPayload,
+)
 from app.api.context import Info
 from app.api.inputs import IdInput
 from app.api.mutations import mutation, validated
@@ -48,6 +69,22 @@ class ChangePasswordInput:
 
 
 @strawberry.input
+class RequestPasswordResetInput:
+    email: str
+
+
+@strawberry.input
+class ResetPasswordInput:
+    token: str = strawberry.field(description="From the mail.")
+    password: str = strawberry.field(description="The new one: 8 to 128 characters, whichever you like.")
+
+
+@strawberry.input
+class VerifyEmailInput:
+    token: str = strawberry.field(description="From the mail.")
+
+
+@strawberry.input
 class AssignRoleInput:
     user_id: strawberry.ID
     role_id: strawberry.ID | None = strawberry.field(default=None, description="Without one, the user loses the present role.")
@@ -62,20 +99,18 @@ class CreateApiKeyInput:
 
 
 def _answer(info: Info, signed_in: SignedIn) -> AuthPayload:
+    session = signed_in.session
     info.context.signed_in_as(signed_in.viewer)
-    info.context.keep_session(signed_in.token, signed_in.expires_at)
-    return AuthPayload(session=Session(token=signed_in.token, expires_at=signed_in.expires_at, user=signed_in.user))  # type: ignore[arg-type]
+    info.context.keep_session(session.token, session.expires_at)
+    return AuthPayload(session=Session(token=session.token, expires_at=session.expires_at, user=session.user))  # type: ignore[arg-type]
 
 
 @strawberry.type
 class AccountsMutation:
     @mutation(access=public, rate=Rate("10/minute", per=Per.ADDRESS), description="Make an account and sign in with it.")
     async def sign_up(self, info: Info, input: SignUpInput) -> AuthPayload | None:
-        account = validated(UserCreate, input)
-        services = info.context.services
-        repositories = info.context.repositories.unscoped
-        user = await repositories.users.create_account(account, await services.passwords.hash(account.password.get_secret_value()))
-        return _answer(info, await services.authenticator.open_session(repositories, user.id, info.context.request))
+        account, context = validated(UserCreate, input), info.context
+        return _answer(info, await context.services.authenticator.sign_up(context.repositories.unscoped, account, context.request))
 
     @mutation(access=public, rate=Rate("10/minute", per=Per.ADDRESS), description="Open a session with an email and a password.")
     async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:
@@ -108,6 +143,38 @@ class AccountsMutation:
         user = await context.services.authenticator.change_password(context.repositories, context.viewer.user_id, change)
         context.drop_session()
         return UserPayload(user=user)
+
+    @mutation(
+        access=public,
+        rate=Rate("10/hour", per=Per.ADDRESS),
+        description="Have a mail sent that lets whoever owns an address set a new password. The answer is the same without an account.",
+    )
+    async def request_password_reset(self, info: Info, input: RequestPasswordResetInput) -> MailRequestPayload | None:
+        request, context = validated(PasswordResetRequest, input), info.context
+        await context.services.recovery.request_password_reset(context.repositories.unscoped, request.email)
+        return MailRequestPayload(requested=True)
+
+    @mutation(
+        access=public,
+        rate=Rate("10/minute", per=Per.ADDRESS),
+        description="Set a new password with the token from a mail. It ends every session of the account.",
+    )
+    async def reset_password(self, info: Info, input: ResetPasswordInput) -> PasswordResetPayload | None:
+        reset, context = validated(PasswordReset, input), info.context
+        await context.services.recovery.reset_password(context.repositories.unscoped, reset)
+        return PasswordResetPayload(password_reset=True)
+
+    @mutation(access=signed_in, rate=Rate("10/hour"), description="Have the mail sent again that proves the caller's email address.")
+    async def request_email_verification(self, info: Info) -> MailRequestPayload | None:
+        context = info.context
+        await context.services.recovery.request_email_verification(context.repositories, context.viewer.user_id)
+        return MailRequestPayload(requested=True)
+
+    @mutation(access=public, rate=Rate("20/minute", per=Per.ADDRESS), description="Prove an email address with the token from a mail.")
+    async def verify_email(self, info: Info, input: VerifyEmailInput) -> EmailVerificationPayload | None:
+        verification, context = validated(EmailVerification, input), info.context
+        await context.services.recovery.verify_email(context.repositories.unscoped, verification.token)
+        return EmailVerificationPayload(email_verified=True)
 
     @mutation(access=signed_in, description="Change what others see of the caller's account.")
     async def update_profile(self, info: Info, input: UpdateProfileInput) -> UserPayload | None:

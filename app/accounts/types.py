@@ -141,6 +141,21 @@ class SignOutPayload(Payload):
 
 
 @strawberry.type
+class MailRequestPayload(Payload):
+    requested: bool = strawberry.field(default=False, description="A mail is on its way, if there is anybody to send it to.")
+
+
+@strawberry.type
+class EmailVerificationPayload(Payload):
+    email_verified: bool = False
+
+
+@strawberry.type
+class PasswordResetPayload(Payload):
+    password_reset: bool = strawberry.field(default=False, description="The new password is set; sign in with it.")
+
+
+@strawberry.type
 class UserPayload(Payload):
     user: User | None = None
 

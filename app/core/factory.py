@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
+from app.core import jobs
 from app.core.cache import Cache
 from app.core.clock import Clock, system_clock
 from app.core.database import Database, Session, Transaction
@@ -71,3 +72,12 @@ class RepositoryFactory:
             transaction.after_commit(callback)
         else:
             await callback()
+
+    async def enqueue(self, job: str, **arguments: object) -> None:
+        """Have a job done if the open transaction commits; where none is open, for sure. The arguments can be read in the database."""
+        transaction = self.session.current_transaction
+        if transaction is not None:
+            await jobs.enqueue(transaction, job, arguments)
+        else:
+            async with self.database.transaction() as own:
+                await jobs.enqueue(own, job, arguments)

@@ -19,11 +19,14 @@ from pgqueuer.errors import FailingListenerError
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor, EntrypointExecutorParameters
 from pgqueuer.models import Job, Schedule
 
-from app.core.database import Transaction
+from app.core.database import Transaction, translated_errors
 
 CONNECT_SECONDS = 5
 RECONNECT_SECONDS = 2.0
 JOB_SECONDS = 60
+POLL = timedelta(seconds=5)
+"""How often the queue is looked at though nothing was announced: a job that failed just now is not, when its time comes again."""
+
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=10)
 INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, FailingListenerError)
@@ -57,7 +60,8 @@ async def install(dsn: str) -> None:
 async def enqueue(transaction: Transaction, name: str, arguments: dict[str, object]) -> None:
     """Add a job to the transaction: it runs if and only if the transaction commits."""
     queries = Queries(PooledDriver(transaction.connection))  # type: ignore[arg-type]
-    await queries.enqueue(name, orjson.dumps(arguments, default=str))
+    with translated_errors():
+        await queries.enqueue(name, orjson.dumps(arguments, default=str))
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class Worker:
         connection = await asyncpg.connect(self._dsn, timeout=CONNECT_SECONDS)
         try:
             queue = self._queue(connection)
-            running = asyncio.create_task(queue.run(shutdown_on_listener_failure=True))
+            running = asyncio.create_task(queue.run(dequeue_timeout=POLL, shutdown_on_listener_failure=True))
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()

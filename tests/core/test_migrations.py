@@ -184,9 +184,10 @@ async def test_a_new_revision_is_written_from_the_difference(database_url: str, 
     source = Path(__file__).parents[2] / "migrations"
     shutil.copytree(source, elsewhere / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
     await run_sql(database_url, "drop index ix_orders_user_id_created_at_id; alter table products drop column category; drop table config")
+    next_number = int(migrations.head() or 0) + 1
     path = await migrations.revise(database_url, "Put back")
     assert path.parent == elsewhere / "migrations" / "versions"
-    assert path.name == "0008_put_back.py"
+    assert path.name == f"{next_number:04d}_put_back.py"
     written = path.read_text()
     assert "ix_orders_user_id_created_at_id" in written
     assert "sa.String(100)" in written

@@ -16,6 +16,7 @@ from selenium.webdriver.chrome.service import Service
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 
+from app.core import jobs
 from tests.conftest import fresh_database
 from tests.serving import Caller, gateway, listening, reached, running_app, settings_for
 
@@ -84,6 +85,7 @@ async def test_a_browser_gets_its_session_as_a_cookie(caller: Caller) -> None:
 
 async def test_in_production_the_cookie_is_pinned_to_the_host_and_https(database_url: str) -> None:
     strong = {"argon2_memory_kib": 19_456, "argon2_time_cost": 2}
+    await jobs.install(database_url)
     async with gateway(settings_for(database_url, environment="production", **strong)) as caller:
         response = await post(caller, SIGN_UP, OWN, input={**ACCOUNT, "username": "browser"})
 

@@ -1,9 +1,18 @@
-"""Users, roles, sessions and API keys: every statement on them."""
+"""Users, roles, sessions, API keys and one-time tokens: every statement on them."""
 
 from app.accounts.repository.api_keys import ApiKeyRepository
 from app.accounts.repository.roles import RolePermissionRepository, RoleRepository
 from app.accounts.repository.sessions import UserSessionRepository
 from app.accounts.repository.standing import VIEWERS
 from app.accounts.repository.users import UserRepository
+from app.accounts.repository.verifications import VerificationRepository
 
-__all__ = ["VIEWERS", "ApiKeyRepository", "RolePermissionRepository", "RoleRepository", "UserRepository", "UserSessionRepository"]
+__all__ = [
+    "VIEWERS",
+    "ApiKeyRepository",
+    "RolePermissionRepository",
+    "RoleRepository",
+    "UserRepository",
+    "UserSessionRepository",
+    "VerificationRepository",
+]

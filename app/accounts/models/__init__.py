@@ -22,6 +22,8 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, func, text
 
 from app.accounts.conditions import Conditions, Window, as_json
+from app.accounts.models.verifications import Verification as Verification
+from app.accounts.models.verifications import VerificationPurpose as VerificationPurpose
 from app.accounts.scopes import known_scopes
 from app.core import model
 from app.core.inputs import Input, JsonObject, Line, Passage, Update, Url, clean
@@ -29,6 +31,7 @@ from app.core.model import JSON, TEXT, TEXT_LIST, SoftDeletable, Timestamped
 
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 128
+MAX_TOKEN_LENGTH = 200
 MAX_SCOPES = 20
 API_KEY_RATE_LIMIT = 1000
 """Requests per hour of a new API key (specification, API key management)."""
@@ -311,6 +314,24 @@ class PasswordChange(PasswordInput):
     """A new password, and the present one as proof."""
 
     current_password: SecretStr
+
+
+class PasswordResetRequest(Input):
+    """Whose password is to be set anew."""
+
+    email: Email
+
+
+class PasswordReset(PasswordInput):
+    """A new password, and the token from a mail as proof."""
+
+    token: Annotated[str, Passage(MAX_TOKEN_LENGTH)] = Field(repr=False)
+
+
+class EmailVerification(Input):
+    """The token from a mail, as proof that its address is the account's."""
+
+    token: Annotated[str, Passage(MAX_TOKEN_LENGTH)] = Field(repr=False)
 
 
 class RoleAssignment(Input):
