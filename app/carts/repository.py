@@ -46,6 +46,9 @@ class CartRepository(StatusRepository[Cart]):
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return own_or_of_store(table, viewer, "carts")
 
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return own_or_of_store(table, viewer, "carts", "write")
+
     async def find_by_user(self, user_id: UUID) -> list[Cart]:
         return await self.find_many({"user_id": user_id}, NEWEST_FIRST)
 
@@ -133,15 +136,9 @@ class CartRepository(StatusRepository[Cart]):
         stamp = self._conversion(CartStatus.CONVERTED)
         return await self._become(cart.id, CartStatus.CONVERTED, {CartStatus.ACTIVE}, converted_at=stamp, total=total)
 
-    async def lock_own(self, cart_id: UUID) -> Cart | None:
-        """The cart, locked against other writers; None where there is none that the viewer may change."""
-        cart = await self.lock_by_id(cart_id)
-        may_change = cart is not None and (cart.user_id == self.viewer.user_id or self.viewer.can("carts:write"))
-        return cart if may_change else None
-
     async def lock_active(self, cart_id: UUID) -> Cart:
         """The active cart, locked. Raises `UserError` when there is none that the viewer may change, or it is not active."""
-        return require_active(await self.lock_own(cart_id))
+        return require_active(await self.lock_by_id(cart_id))
 
     # --- Steps
 
@@ -237,7 +234,7 @@ class CartRepository(StatusRepository[Cart]):
         counted = select(func.count()).select_from(ITEMS).where(ITEMS.c.cart_id == self.table.c.id)
         return (
             update(self.table)
-            .where(self.table.c.id == bindparam("cart_id"), self.visible(self.table))
+            .where(self.table.c.id == bindparam("cart_id"), self.visible(self.table, writing=True))
             .values(self._assignments({}) | {"total": lines.scalar_subquery()})
             .returning(*self.table.c, counted.scalar_subquery().label("line_count"))
         )
@@ -314,6 +311,9 @@ class RecoveryEventRepository(Repository[RecoveryEvent]):
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return store_rows(table, viewer, "recovery")
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return store_rows(table, viewer, "recovery", "write")
 
     async def find_by_cart_id(self, cart_id: UUID) -> list[RecoveryEvent]:
         return await self.find_many({"cart_id": cart_id}, NEWEST_FIRST)

@@ -1,11 +1,12 @@
 """Products and their inventory: every statement on them."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, exists, false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -18,13 +19,18 @@ from app.core.repository import Repository, as_values, transactional
 from app.core.scope import of_store
 from app.core.security import ViewerKind
 from app.stores.models import Store, StoreStatus
+from app.stores.repository import StoreRepository
 
+PRODUCTS = Product.__table__  # type: ignore[attr-defined]
 LINKS = ProductStore.__table__  # type: ignore[attr-defined]
 STORES = Store.__table__  # type: ignore[attr-defined]
 
 
 class ProductRepository(Repository[Product]):
-    """The public sees what is for sale; staff of a store also what it sells, whatever its status."""
+    """The public sees what is for sale; staff of a store also what it sells, whatever its status.
+
+    Staff who may write products change what their store alone sells: what others sell as well, or nobody, is for administrators.
+    """
 
     model = Product
     cached_for = frozenset({ViewerKind.ANONYMOUS, ViewerKind.SHOPPER})
@@ -39,19 +45,22 @@ class ProductRepository(Repository[Product]):
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         active: ColumnElement[bool] = table.c.status == ProductStatus.ACTIVE.value
-        if viewer is not ViewerKind.STAFF:
-            return active
-        own = exists().where(LINKS.c.product_id == table.c.id, of_store(LINKS.c.store_id, "products"))
-        return or_(active, own)
+        return or_(active, _sold_by(table, of_store(LINKS.c.store_id, "products"))) if viewer is ViewerKind.STAFF else active
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return _sold_by_own_alone(table, viewer, "products")
 
     async def find_by_sku(self, sku: str) -> Product | None:
         return await self.find_first({"sku": sku})
 
     @transactional
     async def create_in_stores(self, product: ProductCreate) -> Product:
-        """A new product, its inventory of 0 pieces and the stores that sell it: all or nothing."""
+        """A new product, its inventory of 0 pieces and the stores that sell it: all or nothing; unless staff name a store, theirs does.
+
+        Raises `UserError` for a store that is not the viewer's.
+        """
         values = as_values(product)
-        store_ids = values.pop("store_ids")
+        store_ids = await self._own_stores(values.pop("store_ids") or self._default_stores())
         row = await self.create(values)
         await self.repositories.unscoped.of(InventoryRepository).create({"product_id": row.id})
         await self._sell_in(row.id, store_ids)
@@ -61,7 +70,7 @@ class ProductRepository(Repository[Product]):
     async def update_product(self, id: UUID, product: ProductUpdate) -> Product:
         """Change a product and, where given, the stores that sell it.
 
-        Raises `NotFound`; `UserError` where the price does not suit the currency.
+        Raises `NotFound`; `UserError` where the price does not suit the currency, or for a store that is not the viewer's.
         """
         current = await self.lock_by_id(id)
         if current is None:
@@ -70,7 +79,7 @@ class ProductRepository(Repository[Product]):
         store_ids = values.pop("store_ids", None)
         _check_price(values.get("price", current.price), values.get("currency", current.currency))
         if store_ids is not None:
-            await self._sell_in(id, store_ids)
+            await self._sell_in(id, await self._own_stores(store_ids))
         return await self.update_by_id(id, values) if values else current
 
     async def sell_in_stores(self, links: Sequence[tuple[UUID, UUID]]) -> None:
@@ -106,7 +115,19 @@ class ProductRepository(Repository[Product]):
         )
         return {row.id: row for row in await self.rows(statement, ids=list(ids), store_id=store_id)}
 
-    async def _sell_in(self, product_id: UUID, store_ids: Sequence[UUID] | frozenset[UUID]) -> None:
+    def _default_stores(self) -> frozenset[UUID]:
+        store_id = self.viewer.store_id
+        return frozenset({store_id}) if self.viewer.kind is ViewerKind.STAFF and store_id else frozenset()
+
+    async def _own_stores(self, store_ids: AbstractSet[UUID]) -> AbstractSet[UUID]:
+        """The stores, where the viewer may have them sell something. Staff must leave a product one of them, or it would be nobody's."""
+        if self.viewer.sees_everything:
+            return store_ids
+        if not store_ids or store_ids - await self.repositories.of(StoreRepository).changeable_ids(store_ids):
+            raise UserError(ErrorCode.FORBIDDEN, "name stores that you work for", "storeIds")
+        return store_ids
+
+    async def _sell_in(self, product_id: UUID, store_ids: AbstractSet[UUID]) -> None:
         ids = PG_UUID(as_uuid=True)
         wanted = bindparam("store_ids", type_=ARRAY(ids))
         drop = self.statement(
@@ -154,6 +175,19 @@ class ProductRepository(Repository[Product]):
         )
 
 
+def _sold_by(table: Any, store: ColumnElement[bool]) -> ColumnElement[bool]:
+    """That such a store has the product."""
+    return exists().where(LINKS.c.product_id == table.c.id, store)
+
+
+def _sold_by_own_alone(table: Any, viewer: ViewerKind, resource: str) -> ColumnElement[bool]:
+    """For staff who may write the resource: that their store has the product, and no other."""
+    if viewer is not ViewerKind.STAFF:
+        return false()
+    own = of_store(LINKS.c.store_id, resource, "write")
+    return and_(_sold_by(table, own), ~_sold_by(table, own.is_not(True)))
+
+
 def _check_price(price: Decimal, currency: str) -> None:
     try:
         exact(price, currency)
@@ -167,16 +201,19 @@ class InventoryRepository(Repository[Inventory]):
     model = Inventory
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "ck_inventory_reserved_on_hand": (ErrorCode.CONFLICT, "onHand", "more pieces are reserved for orders than would be on hand"),
-        "fk_inventory_product_id_products": (ErrorCode.NOT_FOUND, "productId", "a product with this id does not exist"),
     }
 
     find_by_product_ids = one_by("product_id", scoped=False)
 
     async def set_on_hand(self, product_id: UUID, on_hand: int) -> Inventory:
-        """Say how many pieces there are now. Raises `UserError` when more are reserved, or no such product exists."""
+        """Say how many pieces there are now. Staff count what their store alone sells.
+
+        Raises `UserError` when more are reserved, or there is no such product whose pieces the viewer may count.
+        """
         statement = self.statement("set_on_hand", self._set_on_hand)
         row = await self.row(statement, product_id=product_id, on_hand=on_hand)
-        assert row is not None
+        if row is None:
+            raise UserError(ErrorCode.NOT_FOUND, "a product with this id does not exist", "productId")
         return row
 
     async def reserve(self, quantities: Mapping[UUID, int]) -> list[UUID]:
@@ -239,6 +276,10 @@ class InventoryRepository(Repository[Inventory]):
         )
 
     def _set_on_hand(self) -> Any:
-        row = upsert(self.table).values(product_id=bindparam("product_id"), on_hand=bindparam("on_hand"))
+        counted = select(PRODUCTS.c.id, bindparam("on_hand", type_=self.table.c.on_hand.type))
+        counted = counted.where(PRODUCTS.c.id == bindparam("product_id"), ~PRODUCTS.c.is_deleted)
+        if not self.viewer.sees_everything:
+            counted = counted.where(_sold_by_own_alone(PRODUCTS, self.viewer.kind, "inventory"))
+        row = upsert(self.table).from_select(["product_id", "on_hand"], counted)
         changed = row.on_conflict_do_update(index_elements=["product_id"], set_={"on_hand": row.excluded.on_hand, "updated_at": func.now()})
         return changed.returning(*self.table.c)

@@ -5,7 +5,7 @@ rows, so ownership cannot be forgotten; a row outside the scope does not exist. 
 """
 
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    any_,
     bindparam,
     delete,
     false,
@@ -31,9 +32,10 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
-from app.core.batch import Batch, one_by
+from app.core.batch import KEY, Batch, one_by
 from app.core.database import Database, Row, Session, Statement, Transaction, compile_statement
 from app.core.errors import NotFound, StaleVersion
 from app.core.factory import RepositoryFactory
@@ -110,11 +112,15 @@ class Repository(Instrumented, Generic[M]):
         """
         return false()
 
-    def visible(self, table: Any, *, scoped: bool = True, deleted: bool = False) -> ColumnElement[bool]:
-        """The condition that every read and write carries."""
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        """Which rows such a viewer may change: those in its scope, unless a repository says otherwise."""
+        return self.scope(table, viewer)
+
+    def visible(self, table: Any, *, scoped: bool = True, deleted: bool = False, writing: bool = False) -> ColumnElement[bool]:
+        """The condition that every read carries; `writing`, the one that every change carries."""
         conditions = []
         if scoped and not self.viewer.sees_everything:
-            conditions.append(self.scope(table, self.viewer.kind))
+            conditions.append((self.write_scope if writing else self.scope)(table, self.viewer.kind))
         if "is_deleted" in self.columns and scoped and not deleted:
             conditions.append(table.c.is_deleted.is_(False))
         return and_(true(), *conditions)
@@ -188,9 +194,14 @@ class Repository(Instrumented, Generic[M]):
         return row
 
     async def lock_by_id(self, id: UUID) -> M | None:
-        """The row, locked against other writers until the transaction ends."""
+        """The row, locked against other writers until the transaction ends; None where there is none that the viewer may change."""
         statement = self.statement(
-            "lock_by_id", lambda: self.base().where(self.table.c.id == bindparam("id")).with_for_update(of=self.table)
+            "lock_by_id",
+            lambda: (
+                select(self.table)
+                .where(self.table.c.id == bindparam("id"), self.visible(self.table, writing=True))
+                .with_for_update(of=self.table)
+            ),
         )
         return await self.row(statement, id=id)
 
@@ -234,6 +245,16 @@ class Repository(Instrumented, Generic[M]):
 
     async def exists(self, where: Where) -> bool:
         return await self.find_first(where) is not None
+
+    async def changeable_ids(self, ids: Iterable[UUID]) -> set[UUID]:
+        """Which of the rows the viewer may change."""
+        statement = self.statement(
+            "changeable_ids",
+            lambda: select(self.table.c.id).where(
+                self.table.c.id == any_(bindparam("ids", type_=ARRAY(KEY))), self.visible(self.table, writing=True)
+            ),
+        )
+        return {row.id for row in await self.rows(statement, ids=list(ids))}  # type: ignore[attr-defined]
 
     async def load_batch(self, batch: Batch, keys: Sequence[UUID]) -> list[Any]:
         """The rows of a declared batch method, in the order of the keys."""
@@ -286,7 +307,7 @@ class Repository(Instrumented, Generic[M]):
             ("update_many", tuple(given), shape),
             lambda: (
                 update(self.table)
-                .where(self.visible(self.table), compose(shape, self.table))
+                .where(self.visible(self.table, writing=True), compose(shape, self.table))
                 .values(self._assignments(given))
                 .returning(self.table.c.id)
             ),
@@ -306,7 +327,7 @@ class Repository(Instrumented, Generic[M]):
         reader, shape = self._filter(where)
         statement = self.statement(
             ("delete_many", shape),
-            lambda: delete(self.table).where(self.visible(self.table), compose(shape, self.table)).returning(self.table.c.id),
+            lambda: delete(self.table).where(self.visible(self.table, writing=True), compose(shape, self.table)).returning(self.table.c.id),
         )
         gone = await self.rows(statement, **reader.values)
         await self._changed(*(row.id for row in gone))  # type: ignore[attr-defined]
@@ -323,7 +344,7 @@ class Repository(Instrumented, Generic[M]):
             "restore",
             lambda: (
                 update(self.table)
-                .where(self.table.c.id == bindparam("id"), self.table.c.is_deleted, self.visible(self.table, deleted=True))
+                .where(self.table.c.id == bindparam("id"), self.table.c.is_deleted, self.visible(self.table, deleted=True, writing=True))
                 .values(self._assignments(given))
                 .returning(*self.table.c)
             ),
@@ -427,7 +448,7 @@ class Repository(Instrumented, Generic[M]):
         return assigned
 
     def _update_statement(self, given: Mapping[str, Any], *, with_version: bool) -> Any:
-        condition = [self.table.c.id == bindparam("id"), self.visible(self.table)]
+        condition = [self.table.c.id == bindparam("id"), self.visible(self.table, writing=True)]
         assigned = self._assignments(given)
         if with_version:
             condition.append(self.table.c.version == bindparam("version"))

@@ -20,7 +20,7 @@ class ViewerKind(StrEnum):
 
 
 ANY = "*"
-STORE_RESOURCES = ("carts", "features", "orders", "payments", "products", "recovery", "reports", "users", "webhooks")
+STORE_RESOURCES = ("carts", "features", "inventory", "orders", "payments", "products", "recovery", "reports", "users", "webhooks")
 """What a store has that its staff see by permission."""
 
 
@@ -38,10 +38,6 @@ class Viewer:
         """Whether the viewer holds a permission such as `products:write`."""
         resource, _, action = permission.partition(":")
         return not self.permissions.isdisjoint((permission, f"{resource}:{ANY}", f"{ANY}:{action}", f"{ANY}:{ANY}"))
-
-    def works_with(self, resource: str) -> bool:
-        """Whether the viewer's permissions open a resource's rows to it, to read or to write them."""
-        return self.can(f"{resource}:read") or self.can(f"{resource}:write")
 
     @property
     def is_authenticated(self) -> bool:
@@ -61,13 +57,16 @@ class Viewer:
         values = {"viewer_id": self.user_id}
         if self.kind is ViewerKind.STAFF:
             values["viewer_store_id"] = self.store_id
-            values |= {store_parameter(name): self.store_id if self.works_with(name) else None for name in STORE_RESOURCES}
+            for name in STORE_RESOURCES:
+                writes = self.can(f"{name}:write")
+                values[store_parameter(name, "write")] = self.store_id if writes else None
+                values[store_parameter(name, "read")] = self.store_id if writes or self.can(f"{name}:read") else None
         return values
 
 
-def store_parameter(resource: str) -> str:
-    """The name of the parameter that is the viewer's store for who works with a resource there, and null for others."""
-    return f"viewer_store_id_{resource}"
+def store_parameter(resource: str, action: str) -> str:
+    """The name of the parameter that is the store of a viewer who may read, or write, a resource there; null for other staff."""
+    return f"viewer_store_id_{resource}_{action}"
 
 
 ANONYMOUS = Viewer()

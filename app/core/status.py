@@ -47,7 +47,7 @@ class StatusRepository(Repository[M]):
         sources = bindparam("sources", type_=ARRAY(table.c.status.type))
         return (
             update(table)
-            .where(table.c.id == bindparam("id"), self.visible(table), table.c.status == any_(sources))
+            .where(table.c.id == bindparam("id"), self.visible(table, writing=True), table.c.status == any_(sources))
             .values(self._assignments(given))
             .returning(*table.c)
         )

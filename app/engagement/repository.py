@@ -33,6 +33,9 @@ class FeatureRepository(Repository[Feature]):
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return exists().where(CARTS.c.id == table.c.cart_id, own_or_of_store(CARTS, viewer, "features"))
 
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return exists().where(CARTS.c.id == table.c.cart_id, own_or_of_store(CARTS, viewer, "features", "write"))
+
     async def create_many(self, rows: Sequence[BaseModel | Mapping[str, Any]]) -> list[Feature]:
         """Write features with one statement; a cart's feature of the same name and version takes the new value."""
         given = [as_values(row) for row in rows]
@@ -111,6 +114,9 @@ class WebhookRepository(Repository[Webhook]):
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return store_rows(table, viewer, "webhooks")
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return store_rows(table, viewer, "webhooks", "write")
 
     async def find_active(self, store_id: UUID, event_type: str) -> list[Webhook]:
         """The store's webhooks that want to hear of an event."""

@@ -16,7 +16,7 @@ from app.stores.models import Config, Report, Store, StoreCreate, StoreSettings,
 
 
 class StoreRepository(Repository[Store]):
-    """The public sees active stores; staff also theirs, whatever its status."""
+    """The public sees active stores; staff also theirs, whatever its status. Its staff and its owner change a store, as far as they may."""
 
     model = Store
     cached_for = frozenset({ViewerKind.ANONYMOUS})
@@ -32,7 +32,12 @@ class StoreRepository(Repository[Store]):
         active: ColumnElement[bool] = table.c.status == StoreStatus.ACTIVE.value
         if viewer is ViewerKind.ANONYMOUS:
             return active
-        owned = or_(active, table.c.owner_id == bindparam("viewer_id"))
+        return or_(active, self.write_scope(table, viewer))
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        if viewer is ViewerKind.ANONYMOUS:
+            return false()
+        owned: ColumnElement[bool] = table.c.owner_id == bindparam("viewer_id")
         return or_(owned, table.c.id == bindparam("viewer_store_id")) if viewer is ViewerKind.STAFF else owned
 
     @transactional
@@ -49,10 +54,10 @@ class StoreRepository(Repository[Store]):
 
     @transactional
     async def update_settings(self, store_id: UUID, settings: BaseModel | Mapping[str, Any]) -> StoreSettings:
-        """Merge the given settings into the present ones; raises `NotFound` when the store has none inside the viewer's scope."""
-        if await self.find_by_id(store_id) is None:
+        """Merge the given settings into the present ones; raises `NotFound`, also for a store that the viewer may not change."""
+        if await self.lock_by_id(store_id) is None:
             raise NotFound("no Store has this id")
-        rows = self.repositories.of(StoreSettingsRepository)
+        rows = self.repositories.unscoped.of(StoreSettingsRepository)
         present = await rows.find_first({"store_id": store_id})
         if present is None:
             raise NotFound("the Store has no settings")
@@ -93,6 +98,9 @@ class ReportRepository(Repository[Report]):
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return store_rows(table, viewer, "reports")
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return store_rows(table, viewer, "reports", "write")
 
 
 class ConfigRepository(Repository[Config]):

@@ -2,13 +2,14 @@
 
 import asyncio
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from app.catalog.models import ProductUpdate
-from app.core.errors import ErrorCode, UserError
-from tests.shop import Shop
+from app.catalog.models import ProductCreate, ProductUpdate
+from app.core.errors import ErrorCode, NotFound, UserError
+from app.core.security import ViewerKind
+from tests.shop import Shop, refused
 
 
 async def test_what_is_for_sale_depends_on_the_store(shop: Shop) -> None:
@@ -31,6 +32,29 @@ async def test_what_is_for_sale_depends_on_the_store(shop: Shop) -> None:
     assert set(await products.find_for_sale(ids, None)) == {here.id, nowhere.id}
     await products.soft_delete(here.id)
     assert set(await products.find_for_sale(ids, shop.store.id)) == set()
+
+
+async def test_staff_change_what_their_store_alone_sells(shop: Shop) -> None:
+    other = await shop.open_store()
+    staff = shop.of(await shop.viewer(ViewerKind.STAFF, "products:write", "inventory:write"))
+    own = await staff.products.create_in_stores(ProductCreate(name="Own tea", price=Decimal(1)))
+    assert (await staff.products.update_product(own.id, ProductUpdate(price=Decimal(2)))).price == 2
+    assert (await staff.inventory.set_on_hand(own.id, 5)).on_hand == 5
+    assert (await staff.products.archive(own.id)).status == "ARCHIVED"
+    assert (await staff.products.unarchive(own.id)).status == "ACTIVE"
+    for foreign in (
+        await shop.product(stores=(other.id,)),
+        await shop.product(stores=(shop.store.id, other.id)),
+        await shop.product(stores=()),
+    ):
+        with pytest.raises(NotFound):
+            await staff.products.update_product(foreign.id, ProductUpdate(price=Decimal(2)))
+        assert await refused(staff.inventory.set_on_hand(foreign.id, 5)) == ("NOT_FOUND", "productId")
+    for stores in (frozenset({other.id}), frozenset({shop.store.id, other.id}), frozenset[UUID]()):
+        assert await refused(staff.products.update_product(own.id, ProductUpdate(store_ids=stores))) == ("FORBIDDEN", "storeIds")
+    reader = shop.of(await shop.viewer(ViewerKind.STAFF, "products:read", "inventory:read"))
+    with pytest.raises(NotFound):
+        await reader.products.archive(own.id)
 
 
 async def test_a_price_must_suit_the_currency_it_is_or_will_be_in(shop: Shop) -> None:

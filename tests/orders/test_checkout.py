@@ -320,6 +320,9 @@ async def test_orders_items_and_payments_are_seen_by_their_buyer_and_the_stores_
             assert await repository.count() == sees
         assert (await rows.payments.find_by_transaction_id("t1", "test") is not None) is sees
         assert len(await rows.payments.find_by_order(order.id)) == sees
+    clerk = shop.of(await shop.viewer(ViewerKind.STAFF, "carts:write"))
+    cart = await shop.cart(ann, (tea, 1))
+    assert await refused(clerk.orders.create_from_cart(cart.id, "card")) == ("NOT_FOUND", "cart_id")
     packer, baker = [shop.of(await shop.viewer(ViewerKind.STAFF, permission)) for permission in ("orders:write", "carts:read")]
     for rows, seen in ((packer, (1, 1, 0)), (baker, (0, 0, 0))):
         assert (await rows.orders.count(), await rows.order_items.count(), await rows.payments.count()) == seen

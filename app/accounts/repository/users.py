@@ -48,6 +48,10 @@ class UserRepository(Standing[User]):
         own = table.c.id == bindparam("viewer_id")
         return or_(own, of_store(table.c.store_id, "users")) if viewer is ViewerKind.STAFF else own
 
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        """Their own account; others are changed by administrators."""
+        return false() if viewer is ViewerKind.ANONYMOUS else table.c.id == bindparam("viewer_id")
+
     async def create_account(self, account: UserCreate, password_hash: str) -> User:
         """A new account; the email keeps its spelling and is unique without regard to case. Raises `UserError` when it is taken."""
         values = {name: value for name, value in as_values(account).items() if name != "password"}
@@ -76,7 +80,7 @@ class UserRepository(Standing[User]):
             "update_last_login",
             lambda: (
                 update(self.table)
-                .where(self.table.c.id == bindparam("id"), self.visible(self.table))
+                .where(self.table.c.id == bindparam("id"), self.visible(self.table, writing=True))
                 .values(last_login_at=func.now(), login_count=self.table.c.login_count + 1, updated_at=func.now())
                 .returning(*self.table.c)
             ),
@@ -164,7 +168,7 @@ class UserRepository(Standing[User]):
         columns = self.table.c
         return (
             update(self.table)
-            .where(columns.id == func.any(bindparam("ids", type_=ARRAY(KEY))), self.visible(self.table))
+            .where(columns.id == func.any(bindparam("ids", type_=ARRAY(KEY))), self.visible(self.table, writing=True))
             .values(status=bindparam("status"), updated_by=bindparam("performed_by"), updated_at=func.now())
             .returning(columns.id)
         )

@@ -1,0 +1,73 @@
+"""The world of the access tests: two stores, their people, and a victim."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from tests.access.world import CLOSED, HARBOUR, MARK, MARKET, Person, World, key
+from tests.conftest import fresh_database
+from tests.serving import gateway, settings_for
+
+UNLIMITED = {"max_cost": 10**7, "max_depth": 30, "max_tokens": 50_000}
+
+
+@pytest.fixture(scope="session")
+async def world(postgres: str, migrated: str) -> AsyncIterator[World]:
+    async with (
+        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        gateway(settings_for(dsn, **UNLIMITED)) as visitor,
+    ):
+        connection = await asyncpg.connect(dsn, timeout=10)
+        world = World(dsn, visitor, connection)
+        await _open_stores(world)
+        await _invite(world)
+        await _settle(world)
+        yield world
+        await connection.close()
+
+
+async def _open_stores(world: World) -> None:
+    for name, domain, status in (("Harbour", HARBOUR, "ACTIVE"), ("Market", MARKET, "ACTIVE"), (f"{MARK} store", CLOSED, "SUSPENDED")):
+        store = await world.insert("stores", name=name, domain=domain, status=status)
+        config = '{"note": "%s"}' % (MARK if status == "SUSPENDED" else "open")
+        settings = await world.insert("store_settings", store_id=key(store), config=config)
+        if status == "SUSPENDED":
+            world.victims |= {"Store": store, "StoreSettings": settings}
+        world.public[domain] = store
+    world.public["Product"] = await world.product(HARBOUR, MARKET, name="Teapot")
+
+
+async def _invite(world: World) -> None:
+    """A stranger who shops, rivals who run another store, insiders whose role is about something else, and those of the story."""
+    await world.role("RIVAL", "*:read", "*:write")
+    await world.role("SCRIBE", "events:write")
+    world.victims["Role"] = await world.role("CLERK", "orders:read")
+    world.victims["RolePermission"] = await world.insert("role_permissions", role_id=key(world.victims["Role"]), resource="x", action="y")
+    for name, role, store in (
+        ("stranger", "USER", None),
+        ("rival", "RIVAL", MARKET),
+        ("insider", "SCRIBE", HARBOUR),
+        ("victim", "USER", None),
+        ("administrator", "ADMIN", None),
+        ("clerk", "CLERK", CLOSED),
+    ):
+        world.people[name] = await world.person(name if name != "clerk" else f"{MARK}clerk", role, store)
+    del world.people["clerk"]
+    world.people["anonymous"] = Person("anonymous", world.visitor)
+
+
+async def _settle(world: World) -> None:
+    """What the victim has: something of every type."""
+    victim = world.people["victim"]
+    product = await world.product(HARBOUR, status="INACTIVE")
+    cart, order = await world.cart(victim, CLOSED, product), await world.order(victim, CLOSED, product)
+    payment = await world.insert("payments", order_id=key(order), amount=20, provider="test", transaction_id=f"{MARK} charge")
+    await world.connection.execute("update user_sessions set user_agent = $1 where user_id = $2", f"{MARK} agent", key(victim.own["User"]))
+    world.victims |= {"User": victim.own["User"], "Product": product, "Cart": cart, "Order": order, "Payment": payment}
+    world.victims["Inventory"] = await world.id_of("inventory", "product_id", product)
+    world.victims["CartItem"] = await world.id_of("cart_items", "cart_id", cart)
+    world.victims["OrderItem"] = await world.id_of("order_items", "order_id", order)
+    world.victims["UserSession"] = await world.id_of("user_sessions", "user_id", victim.own["User"])
+    world.victims["ApiKey"] = await world.api_key(victim)

@@ -1,0 +1,305 @@
+"""Ids of others: for every argument of the schema that takes an id, nobody reads or changes by it what is not theirs.
+
+The schema is walked, so an operation that takes an id and has no case here fails. Each attack is made by a visitor, by another shopper, by
+the staff of another store with all permissions there, and by staff of the same store whose role is about something else; the database
+must hold the same before and after. Then whoever has the right does the same, and that must work: or the attack would prove nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+from graphql import GraphQLArgument, GraphQLField, GraphQLInputField, GraphQLInputObjectType, get_named_type, is_non_null_type
+
+from app.schema import create_schema
+from tests.access.selection import everything
+from tests.access.world import HARBOUR, MARK, MARKET, TYPES, Person, World
+
+SCHEMA = create_schema()._schema
+REFUSALS = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "BAD_USER_INPUT"}
+DEPTH = 3
+_numbers = count(1)
+OPEN_TO = {("rival", "Role"), ("rival", "RolePermission")}
+"""Roles are the platform's: whoever may read roles reads all of them."""
+
+
+# --- The walk
+
+
+def id_paths(arguments: dict[str, GraphQLArgument] | dict[str, GraphQLInputField], depth: int = 0) -> Iterator[str]:
+    """Where among arguments, and inside of inputs, ids are taken."""
+    for name, argument in arguments.items():
+        kind = get_named_type(argument.type)
+        if kind.name == "ID":
+            yield name
+        elif isinstance(kind, GraphQLInputObjectType) and name not in ("and", "or", "not"):
+            for path in id_paths(kind.fields, depth + 1):
+                yield name if kind.name == "IdFilter" and path == "eq" else f"{name}.{path}"
+
+
+def taking_ids(root: str) -> list[str]:
+    kind: Any = SCHEMA.get_type(root)
+    found = []
+    for name, field in (kind.fields if kind else {}).items():
+        paths = {path.removesuffix(".in") for path in id_paths(field.args)}
+        found += [f"{name}.{path}" for path in sorted(paths)]
+    return found
+
+
+# --- Reading
+
+
+def read_type(field: GraphQLField, path: str) -> str:
+    """The type whose ids an argument of a query takes."""
+    name = path.rpartition(".")[2]
+    if name in ("id", "ids"):
+        shown: Any = get_named_type(field.type)
+        return str(get_named_type(shown.fields["nodes"].type).name if "nodes" in shown.fields else shown.name)
+    return name[0].upper() + name[1:].removesuffix("Id")
+
+
+def reads() -> list[tuple[str, str]]:
+    """Every argument of a query that takes an id, with each type that the id may be of."""
+    query = SCHEMA.query_type
+    assert query is not None
+    found = []
+    for place in taking_ids("Query"):
+        name, _, path = place.partition(".")
+        kind = read_type(query.fields[name], path)
+        found += [(place, type_name) for type_name in (sorted(TYPES.values()) if kind == "Node" else [kind])]
+    return found
+
+
+def read_document(place: str, type_name: str) -> str:
+    name, _, path = place.partition(".")
+    assert SCHEMA.query_type is not None
+    field = SCHEMA.query_type.fields[name]
+    shown = get_named_type(field.type).name
+    selection = f"... on {type_name} {everything(SCHEMA, type_name, DEPTH)}" if shown == "Node" else everything(SCHEMA, shown, DEPTH)[1:-1]
+    kind = field.args[path.partition(".")[0]].type
+    if "." not in path:
+        listed = "[ID!]!" if path == "ids" else "ID!"
+        return f"query ($id: {listed}) {{ found: {name}({path}: $id) {{ {selection} }} }}"
+    filtered = path.partition(".")[2]
+    assert str(kind).endswith("Filter")
+    return f"query ($id: ID!) {{ found: {name}(first: 100, filter: {{ {filtered}: {{ eq: $id }} }}) {{ {selection} }} }}"
+
+
+def found_in(response: httpx.Response) -> bool:
+    data = (response.json().get("data") or {}).get("found")
+    if isinstance(data, dict) and "nodes" in data:
+        return bool(data["nodes"])
+    return any(data) if isinstance(data, list) else data is not None
+
+
+def test_every_type_that_has_ids_has_a_victim(world: World) -> None:
+    assert set(world.victims) == set(TYPES.values())
+
+
+@pytest.mark.parametrize(("place", "type_name"), reads())
+async def test_nobody_reads_what_is_not_theirs(world: World, place: str, type_name: str) -> None:
+    document, id = read_document(place, type_name), world.victims[type_name]
+    variables: dict[str, Any] = {"id": [id] if place.endswith("ids") else id}
+    for attacker in world.attackers:
+        response = await attacker.caller.post(document, variables)
+        assert response.status_code == 200, response.text
+        codes = {error["extensions"]["code"] for error in response.json().get("errors", ())}
+        if place in ("node.id", "nodes.ids") and (attacker.name, type_name) in OPEN_TO:
+            assert found_in(response), (attacker.name, response.text)
+            continue
+        assert codes <= REFUSALS, (attacker.name, response.text)
+        assert not found_in(response), (attacker.name, response.text)
+        assert MARK not in response.text, (attacker.name, response.text)
+    assert found_in(await world.administrator.caller.post(document, variables)), "the administrator must see it"
+
+
+def listings() -> list[str]:
+    """Root fields that need no argument."""
+    assert SCHEMA.query_type is not None
+    fields = SCHEMA.query_type.fields.items()
+    return [name for name, field in fields if not any(is_non_null_type(argument.type) for argument in field.args.values())]
+
+
+@pytest.mark.parametrize("name", [name for name in listings() if name not in ("product", "store")])
+async def test_no_relation_leads_to_what_is_not_ones_own(world: World, name: str) -> None:
+    """Everything that a list shows, with all that is behind it."""
+    assert SCHEMA.query_type is not None
+    field = SCHEMA.query_type.fields[name]
+    page = "(first: 100)" if "first" in field.args else ""
+    document = f"{{ found: {name}{page} {everything(SCHEMA, get_named_type(field.type).name, DEPTH)} }}"
+    await world.order(world.people["stranger"], HARBOUR, world.public["Product"])
+    for attacker in world.attackers:
+        text = (await attacker.caller.post(document)).text
+        assert "INTERNAL_SERVER_ERROR" not in text
+        seen = [type_name for type_name, id in world.victims.items() if id in text and (attacker.name, type_name) not in OPEN_TO]
+        assert seen == [], attacker.name
+        own = attacker.name == "stranger"  # Whose rows the world marks as well.
+        assert own or MARK not in text, (attacker.name, text)
+
+
+# --- Changing
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What is sent, with the id of something that is not the sender's; who has the right to it, or nobody where it is there for nobody."""
+
+    input: Callable[[World, Person], Awaitable[dict[str, Any]]]
+    rightful: str | None = "victim"
+
+
+async def _updated_store(world: World, _: Person) -> dict[str, Any]:
+    return {"id": world.public[HARBOUR], "name": f"Taken {next(_numbers)}"}
+
+
+async def _store_settings(world: World, _: Person) -> dict[str, Any]:
+    return {"storeId": world.public[HARBOUR], "config": {"taken": next(_numbers)}}
+
+
+async def _created_product(world: World, _: Person) -> dict[str, Any]:
+    return {"name": "Taken", "price": "1", "storeIds": [world.public[HARBOUR]]}
+
+
+async def _updated_product(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.product(HARBOUR), "name": "Taken", "price": "0.01"}
+
+
+async def _shared_product(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.product(HARBOUR, MARKET), "price": "0.01"}
+
+
+async def _moved_product(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.product(MARKET), "storeIds": [world.public[HARBOUR]]}
+
+
+async def _archived_product(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.product(HARBOUR)}
+
+
+async def _restored_product(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.product(HARBOUR, status="ARCHIVED")}
+
+
+async def _counted_product(world: World, _: Person) -> dict[str, Any]:
+    return {"productId": await world.product(HARBOUR), "onHand": 7}
+
+
+async def _revoked_session(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.session(world.victim)}
+
+
+async def _revoked_key(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.api_key(world.victim)}
+
+
+async def _given_role(world: World, _: Person) -> dict[str, Any]:
+    other = await world.person(MARK)
+    return {"userId": other.own["User"], "roleId": world.victims["Role"]}
+
+
+async def _filled_cart(world: World, _: Person) -> dict[str, Any]:
+    product = world.public["Product"]
+    return {"cartId": await world.cart(world.victim, HARBOUR, product), "productId": product, "quantity": 5}
+
+
+async def _emptied_cart(world: World, sender: Person) -> dict[str, Any]:
+    filled = await _filled_cart(world, sender)
+    return {"cartId": filled["cartId"], "productId": filled["productId"]}
+
+
+async def _ordered_cart(world: World, _: Person) -> dict[str, Any]:
+    return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"]), "paymentMethod": "card"}
+
+
+async def _paid_order(world: World, _: Person) -> dict[str, Any]:
+    return {"orderId": await world.order(world.victim, HARBOUR, world.public["Product"]), "paymentToken": "tok_success"}
+
+
+async def _cancelled_order(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.order(world.victim, HARBOUR, world.public["Product"])}
+
+
+async def _hidden_product(world: World, _: Person) -> dict[str, Any]:
+    return {"productId": world.victims["Product"]}
+
+
+async def _hidden_store(world: World, _: Person) -> dict[str, Any]:
+    return {"productId": world.public["Product"], "storeId": world.victims["Store"]}
+
+
+async def _line_of_hidden_product(world: World, sender: Person) -> dict[str, Any]:
+    cart = await world.cart(sender, MARKET, world.public["Product"]) if sender.own else world.victims["Cart"]
+    return {"cartId": cart, "productId": world.victims["Product"]}
+
+
+async def _quantity_of_hidden_product(world: World, sender: Person) -> dict[str, Any]:
+    return {**await _line_of_hidden_product(world, sender), "quantity": 1}
+
+
+ATTACKS = {
+    "updateStore.input.id": [Attack(_updated_store, "administrator")],
+    "updateStoreSettings.input.storeId": [Attack(_store_settings, "administrator")],
+    "createProduct.input.storeIds": [Attack(_created_product, "administrator")],
+    "updateProduct.input.id": [Attack(_updated_product, "administrator"), Attack(_shared_product, "administrator")],
+    "updateProduct.input.storeIds": [Attack(_moved_product, "administrator")],
+    "archiveProduct.input.id": [Attack(_archived_product, "administrator")],
+    "restoreProduct.input.id": [Attack(_restored_product, "administrator")],
+    "setInventory.input.productId": [Attack(_counted_product, "administrator")],
+    "revokeSession.input.id": [Attack(_revoked_session)],
+    "revokeApiKey.input.id": [Attack(_revoked_key)],
+    "assignRole.input.userId": [Attack(_given_role, "administrator")],
+    "assignRole.input.roleId": [Attack(_given_role, "administrator")],
+    "addToCart.input.cartId": [Attack(_filled_cart)],
+    "addToCart.input.productId": [Attack(_hidden_product, None)],
+    "addToCart.input.storeId": [Attack(_hidden_store, None)],
+    "updateCartItem.input.cartId": [Attack(_filled_cart)],
+    "updateCartItem.input.productId": [Attack(_quantity_of_hidden_product, None)],
+    "removeFromCart.input.cartId": [Attack(_emptied_cart)],
+    "removeFromCart.input.productId": [Attack(_line_of_hidden_product, None)],
+    "createOrder.input.cartId": [Attack(_ordered_cart)],
+    "processPayment.input.orderId": [Attack(_paid_order)],
+    "cancelOrder.input.id": [Attack(_cancelled_order)],
+}
+"""By the place of the id that is not the sender's."""
+
+
+def test_every_mutation_and_subscription_that_takes_an_id_is_attacked() -> None:
+    assert sorted(ATTACKS) == sorted(taking_ids("Mutation") + taking_ids("Subscription"))
+
+
+def change_document(name: str) -> str:
+    assert SCHEMA.mutation_type is not None
+    field = SCHEMA.mutation_type.fields[name]
+    payload = everything(SCHEMA, get_named_type(field.type).name, DEPTH)
+    return f"mutation ($input: {field.args['input'].type}) {{ changed: {name}(input: $input) {payload} }}"
+
+
+def refused(response: httpx.Response) -> bool:
+    body = response.json()
+    if body.get("errors"):
+        return {error["extensions"]["code"] for error in body["errors"]} <= REFUSALS
+    return bool(body["data"]["changed"]["userErrors"])
+
+
+@pytest.mark.parametrize(("place", "n"), [(place, n) for place, attacks in ATTACKS.items() for n in range(len(attacks))])
+async def test_nobody_changes_what_is_not_theirs(world: World, place: str, n: int) -> None:
+    attack = ATTACKS[place][n]
+    document = change_document(place.partition(".")[0])
+    for attacker in world.attackers:
+        input = await attack.input(world, attacker)
+        before = await world.checksums()
+        response = await attacker.caller.post(document, {"input": input})
+        after = await world.checksums()
+        assert refused(response), (attacker.name, response.text)
+        assert MARK not in response.text, (attacker.name, response.text)
+        assert before == after, (attacker.name, [name for name in before if before[name] != after[name]])
+    if attack.rightful is not None:
+        person = world.people[attack.rightful]
+        input = await attack.input(world, person)
+        before = await world.checksums()
+        response = await person.caller.post(document, {"input": input})
+        assert not refused(response), response.text
+        assert before != await world.checksums(), "whoever has the right must be able to"
