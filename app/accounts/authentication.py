@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, Self, cast
 from uuid import UUID
 
-from cachetools import TTLCache
-
 from app.accounts.conditions import held
 from app.accounts.mail import MailKind, enqueue_mail
 from app.accounts.models import PasswordChange, SessionEndReason, User, UserCreate, UserSession, UserSessionCreate, is_active_user
@@ -23,17 +21,17 @@ from app.core.metrics import Metrics
 from app.core.security import ANONYMOUS, ANY, Viewer, ViewerKind, new_token, token_hash
 from app.settings import Settings
 
-REMEMBERED_SECONDS = 15
+REMEMBERED = timedelta(seconds=15)
 MAX_REMEMBERED = 20_000
 MOST_ROLES = 14
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a token stood for when it was looked up: good until `expires_at`, and while nothing has changed since (`generation`)."""
+    """What a token stood for when it was looked up: good until `good_until`, and while nothing has changed since (`generation`)."""
 
     viewer: Viewer
-    expires_at: datetime
+    good_until: datetime
     generation: int
 
 
@@ -61,7 +59,7 @@ class Authenticator:
         self._passwords = passwords
         self._lifetime = timedelta(seconds=lifetime)
         self._idle = timedelta(seconds=idle)
-        self._known: TTLCache[str, Known] = TTLCache(MAX_REMEMBERED, REMEMBERED_SECONDS)
+        self._known: dict[str, Known] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, passwords: PasswordHasher) -> Self:
@@ -74,9 +72,17 @@ class Authenticator:
         hashed = token_hash(token)
         generation = repositories.cache.generation(VIEWERS)
         known = self._known.get(hashed)
-        if known is None or known.generation != generation or known.expires_at <= repositories.now():
-            known = self._known[hashed] = await self._find(repositories, hashed, generation)
+        if known is None or known.generation != generation or known.good_until <= repositories.now():
+            self._known.pop(hashed, None)
+            known = await self._find(repositories, hashed, generation)
+            self._remember(hashed, known)
         return known.viewer
+
+    def _remember(self, hashed: str, known: Known) -> None:
+        """Those looked up longest ago are forgotten first."""
+        if len(self._known) >= MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[hashed] = known
 
     async def sign_up(self, repositories: Any, account: UserCreate, request: RequestInfo) -> SignedIn:
         """A new account and its first session: both or neither. Raises `UserError` for an email or a name that is taken."""
@@ -155,9 +161,10 @@ class Authenticator:
             raise AccessDenied(UNAUTHENTICATED, "the session has ended or never was; sign in again")
         if holder.untouched:
             await repositories.user_sessions.update_last_activity(holder.id)
-        rights = held(holder.permissions, holder.conditional, repositories.now())
+        now = repositories.now()
+        rights = held(holder.permissions, holder.conditional, now)
         viewer = Viewer(_kind(rights.permissions), holder.user_id, holder.store_id, holder.id, rights.permissions)
-        return Known(viewer, min(holder.expires_at, rights.until or holder.expires_at), generation)
+        return Known(viewer, min(holder.expires_at, rights.until or holder.expires_at, now + REMEMBERED), generation)
 
 
 async def usual_viewers(repositories: Any) -> list[Viewer]:

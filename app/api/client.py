@@ -83,8 +83,10 @@ class Clients:
         token that the payload has. A page of a foreign origin gets none: it would sign its visitor in as somebody else.
         """
         session = info.reply.session
+        if session is None:
+            return
         browser = "sec-fetch-site" in request.headers or "origin" in request.headers
-        if session is None or not (info.by_cookie or (browser and self._is_own(request))):
+        if not (info.by_cookie or (browser and self._is_own(request))):
             return
         lifetime = max(0, int((session.expires_at - datetime.now(UTC)).total_seconds()))
         response.set_cookie(self.cookie, session.token, max_age=lifetime, path="/", secure=self.secure, httponly=True, samesite="lax")
@@ -94,7 +96,10 @@ class Clients:
 
 
 def _bearer(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = request.headers.get("authorization")
+    if given is None:
+        return None
+    scheme, _, token = given.partition(" ")
     if token and scheme.lower() != "bearer":
         raise RequestRefused(401, "Authorization must be `Bearer <token>`.", {"WWW-Authenticate": "Bearer"})
     return token.strip() or None

@@ -14,7 +14,7 @@ from app.core.security import Viewer
 MAX_BATCH_KEYS = 1000
 
 
-@dataclass
+@dataclass(slots=True)
 class Reply:
     """What an answer carries beside its body; filled on the way to it."""
 
@@ -34,7 +34,7 @@ class SessionCookie:
     expires_at: datetime = FORGOTTEN
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RequestInfo:
     """Where a request came from; kept with sessions."""
 
@@ -47,7 +47,7 @@ class RequestInfo:
     reply: Reply = field(default_factory=Reply, repr=False, compare=False)
 
 
-@dataclass
+@dataclass(slots=True)
 class Context:
     """The context of one GraphQL operation."""
 

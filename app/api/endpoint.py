@@ -102,9 +102,8 @@ class GraphQLEndpoint:
         timeout, parameters = self._options.timeout, None
         try:
             await self._edge.limiter.admit_address(info)
-            async with asyncio.timeout(timeout) as deadline:
+            async with asyncio.timeout(timeout):
                 parameters = await read_request(request, self._options.max_bytes)
-                deadline.reschedule(asyncio.get_running_loop().time() + timeout)
                 result = await self._run(request, parameters, info)
         except TimeoutError:
             if parameters is None:
@@ -163,9 +162,10 @@ class GraphQLEndpoint:
         if not self._options.show_cost:
             return outcome
         cost = self._documents.cost(document, parameters.operation_name, parameters.variables)
-        if outcome.composed is not None:
-            return Outcome.answered(b'%b,"extensions":{"cost":%b}}' % (outcome.composed[:-1], orjson.dumps(cost)))
-        outcome.body["extensions"] = {"cost": cost}
+        if outcome.composed is None:
+            outcome.body["extensions"] = {"cost": cost}
+        else:
+            outcome.composed = b'%b,"extensions":{"cost":%b}}' % (outcome.composed[:-1], orjson.dumps(cost))
         return outcome
 
     async def _composed(
@@ -199,7 +199,7 @@ class GraphQLEndpoint:
         return result if isinstance(result, ExecutionResult) else await result
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outcome:
     """What is answered: the response's body, and the status that it has as application/graphql-response+json.
 

@@ -18,6 +18,8 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}", re.ASCII)
 KNOWN_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
+MOST_KINDS = 1000
+"""Sets of header names that answers come with; there are a few dozen."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +41,9 @@ class Requests:
         ]
         if strict_transport:
             self.headers.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
+        self._log = log.bind()
         self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._missing: dict[tuple[bytes, ...], list[tuple[bytes, bytes]]] = {}
         self._timers = {path: metrics.request_seconds.labels(path) for path in (*KNOWN_PATHS, OTHER)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +54,16 @@ class Requests:
         else:
             await Exchange(self, scope, send).run(receive)
 
+    def missing(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The safe headers that an answer does not have already, with a value of its own."""
+        names = tuple(name for name, _ in given)
+        found = self._missing.get(names)
+        if found is None:
+            found = [header for header in self.headers if header[0] not in names]
+            if len(self._missing) < MOST_KINDS:
+                self._missing[names] = found
+        return found
+
     def record(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count and time an answer."""
         known = path if path in KNOWN_PATHS else OTHER
@@ -59,7 +73,7 @@ class Requests:
             counter = self._counters[method, known, status] = self.metrics.requests.labels(method, known, status)
         counter.inc()
         self._timers[known].observe(seconds)
-        log.debug("request", method=method, path=path, status=status, seconds=round(seconds, 4))
+        self._log.debug("request", method=method, path=path, status=status, seconds=round(seconds, 4))
 
 
 async def _tell(send: Send, message: Message) -> None:
@@ -102,10 +116,7 @@ class Exchange:
     async def _respond(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            given = message["headers"]
-            names = {name for name, _ in given}
-            own = (header for header in self._requests.headers if header[0] not in names)
-            message["headers"] = [*given, (b"x-request-id", self._id.encode()), *own]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._id.encode()), *self._requests.missing(message["headers"])]
         await self._send(message)
 
     async def _apologise(self) -> None:

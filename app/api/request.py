@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from app.api.variables import Flaw
 from app.api.variables import check as check_variables
@@ -34,7 +35,7 @@ class RequestRefused(Exception):
         self.headers = dict(headers or {})
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class GraphQLRequest:
     """The parameters of one request: the document's text, its id, or both."""
 
@@ -89,29 +90,30 @@ def _quality(text: str) -> float:
 class FastRequest(Request):
     """A request whose headers are found by hash: Starlette's own look through all of them each time, and a request asks a dozen times."""
 
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self._headers: Headers = IndexedHeaders(scope=scope)
+
     @property
     def headers(self) -> Headers:
-        if not hasattr(self, "_headers"):
-            self._headers: Headers = IndexedHeaders(scope=self.scope)
         return self._headers
 
 
 class IndexedHeaders(Headers):
     """Headers with an index; of several with one name the first counts, as in Starlette's."""
 
-    def __init__(self, scope: Mapping[str, Any]) -> None:
-        super().__init__(scope=scope)  # type: ignore[arg-type]
-        self._index = dict(reversed(self._list))
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._index = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)}
 
     def __getitem__(self, key: str) -> str:
-        return self._index[key.lower().encode("latin-1")].decode("latin-1")
+        return self._index[key.lower()]
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower().encode("latin-1") in self._index
+        return isinstance(key, str) and key.lower() in self._index
 
     def get(self, key: str, default: Any = None) -> Any:
-        found = self._index.get(key.lower().encode("latin-1"))
-        return default if found is None else found.decode("latin-1")
+        return self._index.get(key.lower(), default)
 
 
 async def read_request(request: Request, max_bytes: int) -> GraphQLRequest:
@@ -155,21 +157,26 @@ def _check_media_type(given: str) -> None:
 
 async def _bounded_body(request: Request, max_bytes: int) -> bytes:
     # The connection stays open, and the server drops what still comes: closing it would lose the answer to a client that is writing.
-    too_large = RequestRefused(413, f"The body is larger than {max_bytes} bytes.")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
-        raise too_large
+        raise _too_large(max_bytes)
     chunks: list[bytes] = []
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > max_bytes:
-                raise too_large
-            chunks.append(chunk)
-    except ClientDisconnect as error:
-        raise RequestRefused(400, "The body was cut off.") from error
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise RequestRefused(400, "The body was cut off.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> RequestRefused:
+    return RequestRefused(413, f"The body is larger than {max_bytes} bytes.")
 
 
 def _from_query_string(request: Request) -> dict[str, Any]:
@@ -220,6 +227,8 @@ def _document_id(body: dict[str, Any], extensions: dict[str, Any]) -> str | None
 
 def _variables(body: dict[str, Any]) -> dict[str, Any]:
     variables = _map(body, "variables")
+    if not variables:
+        return variables
     try:
         check_variables(variables)
     except Flaw as flaw:

@@ -45,18 +45,13 @@ class Standing(NamedTuple):
     resets: int
 
 
-class Window(NamedTuple):
+@dataclass(slots=True)
+class Window:
     """The counts of one key in the window number `number` and in the one before."""
 
     number: int
     current: int = 0
     previous: int = 0
-
-    def at(self, number: int) -> "Window":
-        """The same key's counts once that window has begun."""
-        if number == self.number:
-            return self
-        return Window(number, 0, self.current if number == self.number + 1 else 0)
 
 
 class LocalCounters(Storage, SlidingWindowCounterSupport):
@@ -81,22 +76,20 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
         """One unit, and how its key stands then: in one step what the library's strategy says in two, for a tenth of the CPU."""
         expiry = item.get_expiry()
         number, share = self._moment(expiry)
-        key = (item.namespace, item.amount, expiry, who)
-        window = self._window(key, number)
-        granted = math.floor(window.previous * share) + window.current + 1 <= item.amount
-        if granted:
-            window = Window(number, window.current + 1, window.previous)
-            self._keep(key, window)
-        left = max(0, item.amount - math.floor(window.previous * share + window.current))
-        resets = [share * expiry % (expiry / window.previous)] if window.previous else []
-        resets += [share * expiry % expiry] if window.current else []
-        return Standing(granted, left, _seconds(min(resets, default=0)))
+        window = self._window((item.namespace, item.amount, expiry, who), number)
+        used = int(window.previous * share) + window.current
+        granted = used < item.amount
+        window.current += granted
+        resets = share * expiry
+        if window.previous:
+            resets %= expiry / window.previous
+        return Standing(granted, max(0, item.amount - used - granted), math.ceil(resets) or 1)
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         number, share = self._moment(expiry)
         window = self._window(key, number)
-        granted = math.floor(window.previous * share) + window.current + amount <= limit
-        self._keep(key, Window(number, window.current + amount * granted, window.previous))
+        granted = int(window.previous * share) + window.current + amount <= limit
+        window.current += amount * granted
         return granted
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
@@ -109,11 +102,12 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         window = self._window(key, self._moment(expiry)[0])
-        self._keep(key, window._replace(current=window.current + amount))
-        return window.current + amount
+        window.current += amount
+        return window.current
 
     async def get(self, key: str) -> int:
-        return self._windows.get(key, Window(0)).current
+        window = self._windows.get(key)
+        return window.current if window else 0
 
     async def get_expiry(self, key: str) -> float:
         return self._clock()
@@ -132,21 +126,20 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
     def _moment(self, expiry: int) -> tuple[int, float]:
         """The number of the present window, and how much of it is still to come, from 1 to 0."""
         elapsed = self._clock() / expiry
-        number = math.floor(elapsed)
+        number = int(elapsed)
         return number, 1 - (elapsed - number)
 
-    def _keep(self, key: Hashable, window: Window) -> None:
-        """The dictionary's order is that of the keys' last windows, so what is dropped was quiet longest."""
-        known = self._windows.get(key)
-        if known is None or known.number != window.number:
-            self._windows.pop(key, None)
-            if len(self._windows) >= self._most:
-                del self._windows[next(iter(self._windows))]
-        self._windows[key] = window
-
     def _window(self, key: Hashable, number: int) -> Window:
-        found = self._windows.get(key)
-        return found.at(number) if found else Window(number)
+        """A key's counts now. The dictionary's order is that of the keys' last windows, so what is dropped was quiet longest."""
+        known = self._windows.get(key)
+        if known is not None and known.number == number:
+            return known
+        self._windows.pop(key, None)
+        if len(self._windows) >= self._most:
+            del self._windows[next(iter(self._windows))]
+        previous = known.current if known is not None and number == known.number + 1 else 0
+        window = self._windows[key] = Window(number, 0, previous)
+        return window
 
 
 @dataclass

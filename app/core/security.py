@@ -34,6 +34,14 @@ class Viewer:
     session_id: UUID | None = None
     permissions: frozenset[str] = field(default_factory=frozenset)
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Kept, because hashing an enum and three UUIDs takes Python as long as looking up what is cached by viewer."""
+        return hash((self.kind, self.user_id, self.store_id, self.session_id, self.permissions))
+
     def can(self, permission: str) -> bool:
         """Whether the viewer holds a permission such as `products:write`."""
         resource, _, action = permission.partition(":")

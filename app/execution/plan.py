@@ -200,8 +200,8 @@ class Root:
     key: str
     body: Paged | Level
     asks: tuple[Ask, ...]
-    kept: list[Any] = field(default_factory=list)
-    """Where the executor keeps what it made of a root whose arguments never change."""
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """Where the executor keeps what it made of arguments that give one statement always; few, by what a root can be asked by."""
 
     @cached_property
     def head(self) -> bytes:
@@ -210,8 +210,9 @@ class Root:
 
     @cached_property
     def is_steady(self) -> bool:
-        """Whether its arguments are the same in every request."""
-        return isinstance(self.body, Paged) and not any(ask.varies or ask.personal for ask in self.asks)
+        """Whether its arguments, but for the filter that finds a single row, are the same in every request."""
+        asks = self.asks if isinstance(self.body, Paged) else self.asks[1:]
+        return not any(ask.varies or ask.personal for ask in asks)
 
     @property
     def fills(self) -> bool:

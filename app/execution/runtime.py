@@ -11,6 +11,7 @@ What depends on what, from the rarest to the most frequent change:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import orjson
 import structlog
@@ -72,7 +73,7 @@ class Prepared:
     fill: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """The response's body, and whether Python worked out some of it."""
 
@@ -81,6 +82,9 @@ class Answer:
 
 
 NOTHING = Answer(b"null", filled=False)
+NOWHERE: Mapping[str, Any] = {}
+PLAIN = frozenset({UUID, str, int, bool})
+"""Types of values that a filter compares with as they are: one parameter each, in the filter's order."""
 
 
 class CompiledExecution:
@@ -193,12 +197,7 @@ class CompiledExecution:
 
     def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
         """The statement of a root field and its values; None where its arguments say that there is no row."""
-        if isinstance(root, Root) and root.is_steady:
-            if not root.kept:
-                root.kept.append(self._bound(root, None, variables, context))
-            prepared, values = root.kept[0]
-            return prepared, context.viewer.scope_values | values
-        where: Mapping[str, Any] | None = None
+        where: Mapping[str, Any] | None = NOWHERE
         if isinstance(root, NodeRoot):
             type_name, key = self._read(root.ask, variables, context)
             root, where = root.root(type_name), {"id": key}
@@ -206,19 +205,32 @@ class CompiledExecution:
             where = self._read(root.asks[0], variables, context)
             if where is None:
                 return None
-        prepared, values = self._bound(root, where, variables, context)
+        prepared, values = self._kept(root, where, variables, context)
         return prepared, context.viewer.scope_values | values
 
-    def _bound(self, root: Root, where: Any, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
+    def _kept(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
+        """The statement and its values, from what is kept where the columns looked up are all that tells requests apart."""
+        if not (root.is_steady and all(type(value) in PLAIN for value in where.values())):
+            return self._bound(root, where, variables, context)
+        kept = root.kept.get(tuple(where))
+        if kept is None:
+            prepared, values = self._bound(root, where, variables, context)
+            names = [name for name in values if name.startswith(prefix(0))][: len(where)]
+            root.kept[tuple(where)] = prepared, values, names
+            return prepared, values
+        prepared, values, names = kept
+        return prepared, {**values, **dict(zip(names, where.values(), strict=True))} if where else values
+
+    def _bound(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
         queries = self._queries(root, where, variables, context)
         values = {prefix(n) + name: value for n, (_, bound) in enumerate(queries) for name, value in bound.items()}
         return self._prepared(root, [query for query, _ in queries], context.repositories), values
 
-    def _queries(self, root: Root, where: Any, variables: VariableValues, context: Any) -> list[tuple[Any, dict[str, Any]]]:
+    def _queries(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> list[tuple[Any, dict[str, Any]]]:
         """Each ask as what its repository makes of it, and the values to bind."""
         found: list[tuple[Any, dict[str, Any]]] = []
         for ask in root.asks:
-            if where is not None and not found:
+            if where and not found:
                 found.append(getattr(context.repositories, root.body.repository).lookup_query(where))
                 continue
             rows = getattr(context.repositories, ask.repository)
