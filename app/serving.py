@@ -20,6 +20,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from app.core.metrics import SHARED_FOLDER
+from app.protocol import HTTPProtocol
 from app.settings import Settings
 
 START_SECONDS = 60
@@ -41,7 +42,7 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=HTTPProtocol,
         access_log=False,
         log_config=None,
         server_header=False,

@@ -129,7 +129,7 @@ class Listener(uvicorn.Server):
 @asynccontextmanager
 async def listening(app: Starlette) -> AsyncIterator[str]:
     """The address of a server in this process that serves a running application."""
-    config = uvicorn.Config(app, port=0, http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(app, port=0, http=HTTPProtocol, lifespan="off", log_config=None, access_log=False, server_header=False)
     server = Listener(config)
     task = asyncio.create_task(server.serve())
     try:
