@@ -18,6 +18,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from app.main import Gateway
+from app.protocol import HTTPProtocol
 from app.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]

@@ -16,14 +16,14 @@ from app.accounts.types import (
     UserSessionFilter,
 )
 from app.api.connection import Connection, connection
-from app.api.context import Context
 from app.api.lookup import single
 from app.api.permissions import public, requires, signed_in
+from app.core.security import Viewer
 from app.execution.declarations import Where
 
 
-def _me(context: Context) -> Where | None:
-    user_id = context.viewer.user_id
+def _me(viewer: Viewer) -> Where | None:
+    user_id = viewer.user_id
     return None if user_id is None else {"id": user_id}
 
 

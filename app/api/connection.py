@@ -12,11 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from app.api.context import Context, Info
+from app.api.context import Info
 from app.api.filters import to_where
 from app.api.permissions import Access, protected
 from app.core.errors import BadInput
 from app.core.paging import MAX_SIZE, MAX_SIZE_STAFF, Page, PageRequest, Sort
+from app.core.security import Viewer
 from app.execution.declarations import Listing
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ def to_sorts(order_by: Sequence[Any] | None) -> tuple[Sort, ...]:
 
 def page_request(
     listing: Listing,
-    context: Context,
+    viewer: Viewer,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
@@ -87,7 +88,6 @@ def page_request(
     order_by: Sequence[Any] | None = None,
 ) -> PageRequest:
     """What a list's arguments ask for; raises `BadInput` for a filter that makes no sense."""
-    viewer = context.viewer
     where = to_where(filter)
     if listing.fixed and not viewer.is_staff:
         where = {"and": [listing.fixed, where]}
@@ -120,7 +120,7 @@ def connection(
 
     async def resolve(info, first=None, after=None, last=None, before=None, filter=None, order_by=None):  # type: ignore[no-untyped-def]
         rows = getattr(info.context.repositories, repository)
-        return await rows.find_page(page_request(listing, info.context, first, after, last, before, filter, order_by))
+        return await rows.find_page(page_request(listing, info.context.viewer, first, after, last, before, filter, order_by))
 
     annotate_listing(resolve, listing)
     return strawberry.field(resolver=resolve, description=description, **protected(access, listing=listing))

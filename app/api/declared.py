@@ -15,6 +15,7 @@ from strawberry.types.field import StrawberryField
 from app.api.connection import page_request
 from app.api.node import node_type
 from app.api.permissions import Guard, directive_of
+from app.core.security import Viewer
 from app.execution.declarations import (
     Column,
     Computed,
@@ -104,8 +105,8 @@ def _reader(schema: strawberry.Schema, field: StrawberryField, source: Any) -> R
 
     convert = _converter(schema, field)
 
-    def read_arguments(context: Any, given: Mapping[str, Any]) -> Any:
-        return read(context, **convert(given))
+    def read_arguments(viewer: Viewer, given: Mapping[str, Any]) -> Any:
+        return read(viewer, **convert(given))
 
     return read_arguments
 

@@ -20,7 +20,8 @@ from app.api.context import Context, RequestInfo, SessionCookie
 from app.api.documents import Document, Documents
 from app.api.errors import UNAVAILABLE, AccessDenied, RateLimited, formatted
 from app.api.rate_limit import RateLimiter, rate_headers
-from app.api.request import JSON, RESPONSE_JSON, GraphQLRequest, RequestRefused, late_body, media_type_for, read_request
+from app.api.repeated import BYTES_PER_BYTE, ENTRY_BYTES, ReadyQuery, RepeatedQueries
+from app.api.request import JSON, RESPONSE_JSON, GraphQLRequest, RequestRefused, late_body, media_type_for, read_body, read_parameters
 from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
@@ -83,6 +84,7 @@ class GraphQLEndpoint:
         self._services = services
         self._counted = lru_cache(maxsize=None)(metrics.operations.labels)
         self._options = options
+        self._repeated = RepeatedQueries()
 
     async def answer(self, request: Request) -> Response:
         media_type = "application/json"
@@ -99,14 +101,14 @@ class GraphQLEndpoint:
         return response
 
     async def _answer(self, request: Request, info: RequestInfo, media_type: str) -> Response:
-        timeout, parameters = self._options.timeout, None
+        timeout, body = self._options.timeout, None
         try:
             await self._edge.limiter.admit_address(info)
             async with asyncio.timeout(timeout):
-                parameters = await read_request(request, self._options.max_bytes)
-                result = await self._run(request, parameters, info)
+                body = await read_body(request, self._options.max_bytes)
+                result = await self._run(request, body, info)
         except TimeoutError:
-            if parameters is None:
+            if body is None:
                 raise late_body(timeout) from None
             log.warning("request_timed_out", seconds=timeout)
             result = Outcome.failure(UNAVAILABLE, f"the request took longer than {timeout:g} s and was stopped", 503)
@@ -117,12 +119,18 @@ class GraphQLEndpoint:
         except RateLimited as limited:
             result = Outcome.limited(limited)
         self._counted(result.kind, "error" if "errors" in result.body else "success").inc()
-        body = result.body if result.composed is None else result.composed
-        return _response(body, media_type, result.status(media_type), result.headers)
+        answer = result.body if result.composed is None else result.composed
+        return _response(answer, media_type, result.status(media_type), result.headers)
 
-    async def _run(self, request: Request, parameters: GraphQLRequest, info: RequestInfo) -> "Outcome":
+    async def _run(self, request: Request, body: bytes, info: RequestInfo) -> "Outcome":
+        repositories = await self._viewed(info)
+        explains = self._options.explains and request.headers.get("x-explain") == "1"
+        repeated = None if explains else self._repeated.find(body, repositories.viewer)
+        if repeated is not None and (answer := await repeated.answer(repositories)) is not None:
+            return Outcome.answered(answer)
+        asked = read_parameters(request, body)
         try:
-            parameters = await self._edge.trusted.find(parameters)
+            parameters = await self._edge.trusted.find(asked)
             document = self._documents.read(parameters.query)
             operation = document.operation(parameters.operation_name)
         except GraphQLError as error:
@@ -137,15 +145,17 @@ class GraphQLEndpoint:
         if operation.operation is OperationType.MUTATION:
             self._edge.clients.check_intent(request, info)
         await self._edge.trusted.keep(parameters)
-        repositories = await self._viewed(info)
         context = Context(repositories=repositories, request=info, services=self._services)
-        if self._options.explains and request.headers.get("x-explain") == "1" and operation.operation is OperationType.QUERY:
+        if explains and operation.operation is OperationType.QUERY:
             return await self._explained(document, operation, parameters, context)
-        outcome = await self._composed(document, operation, parameters, context)
-        if outcome is None:
-            result = await self._execute(document, parameters, context)
-            outcome = Outcome.executed(result, info, operation.operation.value)
-        return self._priced(outcome, document, parameters)
+        ready = self._ready(document, operation, parameters, context, len(body))
+        if ready is not None and (answer := await ready.answer(repositories)) is not None:
+            # A text that came with its hash must be registered each time: the shared cache may have forgotten it.
+            if body and not (asked.query and asked.document_id):
+                self._repeated.keep(body, repositories.viewer, ready)
+            return Outcome.answered(answer)
+        result = await self._execute(document, parameters, context)
+        return self._priced(Outcome.executed(result, info, operation.operation.value), document, parameters)
 
     async def _viewed(self, info: RequestInfo) -> RepositoryFactory:
         """The caller's repositories. A browser whose session has ended goes on as nobody, or it could not even sign in again."""
@@ -159,23 +169,24 @@ class GraphQLEndpoint:
 
     def _priced(self, outcome: "Outcome", document: Document, parameters: GraphQLRequest) -> "Outcome":
         """The outcome, telling what its operation cost where callers are to know."""
-        if not self._options.show_cost:
-            return outcome
-        cost = self._documents.cost(document, parameters.operation_name, parameters.variables)
-        if outcome.composed is None:
-            outcome.body["extensions"] = {"cost": cost}
-        else:
-            outcome.composed = b'%b,"extensions":{"cost":%b}}' % (outcome.composed[:-1], orjson.dumps(cost))
+        if self._options.show_cost:
+            outcome.body["extensions"] = self._extensions(document, parameters)
         return outcome
 
-    async def _composed(
-        self, document: Document, operation: OperationDefinitionNode, parameters: GraphQLRequest, context: Context
-    ) -> "Outcome | None":
-        """The answer to a query as PostgreSQL composed it; None where resolvers must give it."""
+    def _extensions(self, document: Document, parameters: GraphQLRequest) -> dict[str, Any]:
+        return {"cost": self._documents.cost(document, parameters.operation_name, parameters.variables)}
+
+    def _ready(
+        self, document: Document, operation: OperationDefinitionNode, parameters: GraphQLRequest, context: Context, size: int
+    ) -> ReadyQuery | None:
+        """The query, ready for PostgreSQL to compose its answer; None where resolvers must give it."""
         if self._compiled is None or operation.operation is not OperationType.QUERY:
             return None
-        answer = await self._compiled.execute(document.text, document.node, operation, parameters.variables, context)
-        return None if answer is None else Outcome.answered(answer)
+        bound = self._compiled.prepare(document.text, document.node, operation, parameters.variables, context)
+        if bound is None:
+            return None
+        extensions = b',"extensions":%b}' % orjson.dumps(self._extensions(document, parameters)) if self._options.show_cost else b""
+        return ReadyQuery(self._compiled, bound, extensions, ENTRY_BYTES + BYTES_PER_BYTE * size)
 
     async def _explained(
         self, document: Document, operation: OperationDefinitionNode, parameters: GraphQLRequest, context: Context

@@ -1,6 +1,6 @@
 """Root fields that show one row, declared rather than written.
 
-    def _product(context: Context, id: strawberry.ID | None = None, sku: str | None = None) -> Where | None:
+    def _product(viewer: Viewer, id: strawberry.ID | None = None, sku: str | None = None) -> Where | None:
         return exactly_one(id=decode(id), sku=sku)
 
     product: Product | None = single("products", _product, access=public)
@@ -20,10 +20,10 @@ from app.execution.declarations import Lookup, Where
 
 
 def single(repository: str, find: Callable[..., Where | None], *, access: Access, description: str | None = None) -> Any:
-    """A root field that shows the first row within the viewer's scope that `find(context, **arguments)` describes."""
+    """A root field that shows the first row within the viewer's scope that `find(viewer, **arguments)` describes."""
 
     async def resolve(info, **arguments):  # type: ignore[no-untyped-def]
-        return await first_row(info.context, repository, find(info.context, **arguments))
+        return await first_row(info.context, repository, find(info.context.viewer, **arguments))
 
     _annotate(resolve, find)
     return strawberry.field(
@@ -42,7 +42,7 @@ async def first_row(context: Context, repository: str, where: Where | None) -> A
 
 
 def _annotate(resolve: Any, find: Callable[..., Any]) -> None:
-    """Give the resolver the arguments of its finder, whose first one is the context."""
+    """Give the resolver the arguments of its finder, whose first one is the viewer."""
     _, *given = inspect.signature(find).parameters.values()
     info = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
     parameters = [info, *given]

@@ -7,10 +7,11 @@ from uuid import UUID
 import strawberry
 from graphql import GraphQLResolveInfo
 
-from app.api.context import Context, Info
+from app.api.context import Info
 from app.api.permissions import Access, check, protected, public
 from app.api.scalars import decode_any_id, encode_id
 from app.core.errors import BadInput
+from app.core.security import Viewer
 from app.execution.declarations import NodeLookup
 
 MAX_NODES = 100
@@ -47,7 +48,7 @@ class Node:
         return str(row.model.__name__)
 
 
-def _locate(_context: Context, id: str) -> tuple[str, UUID]:
+def _locate(_viewer: Viewer, id: str) -> tuple[str, UUID]:
     return decode_any_id(id, "id")
 
 

@@ -80,7 +80,7 @@ def to_connection(
     relation = Relation(repository, by, key, listing)
 
     async def resolve(root, info, first=None, after=None, last=None, before=None, filter=None, order_by=None):  # type: ignore[no-untyped-def]
-        request = page_request(listing, info.context, first, after, last, before, filter, order_by)
+        request = page_request(listing, info.context.viewer, first, after, last, before, filter, order_by)
         return await _paged(info.context, relation, request, getattr(root, key))
 
     annotate_listing(resolve, listing)

@@ -116,13 +116,19 @@ class IndexedHeaders(Headers):
         return self._index.get(key.lower(), default)
 
 
-async def read_request(request: Request, max_bytes: int) -> GraphQLRequest:
-    """The request's parameters from a JSON body of at most `max_bytes` or the query string; raises `RequestRefused`, naming the flaw."""
-    if request.method == "POST":
-        return _parameters(await _json_body(request, max_bytes))
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body of a POST, which must be said to be JSON and have at most `max_bytes`; of a GET, nothing. Raises `RequestRefused`."""
     if request.method == "GET":
-        return _parameters(_from_query_string(request))
-    raise RequestRefused(405, "GraphQL needs GET or POST.", {"Allow": "GET, POST"})
+        return b""
+    if request.method != "POST":
+        raise RequestRefused(405, "GraphQL needs GET or POST.", {"Allow": "GET, POST"})
+    _check_content_type(request)
+    return await _bounded_body(request, max_bytes)
+
+
+def read_parameters(request: Request, body: bytes) -> GraphQLRequest:
+    """The request's parameters from its body or its query string; raises `RequestRefused`, naming the flaw."""
+    return _parameters(_from_query_string(request) if request.method == "GET" else _json(body))
 
 
 def late_body(timeout: float) -> RequestRefused:
@@ -130,9 +136,7 @@ def late_body(timeout: float) -> RequestRefused:
     return RequestRefused(408, f"The body did not arrive within {timeout:g} s.", {"Connection": "close"})
 
 
-async def _json_body(request: Request, max_bytes: int) -> Any:
-    _check_content_type(request)
-    body = await _bounded_body(request, max_bytes)
+def _json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -3,20 +3,20 @@
 import strawberry
 
 from app.api.connection import Connection, connection
-from app.api.context import Context
 from app.api.lookup import single
 from app.api.permissions import own, public
 from app.api.scalars import decode_id
 from app.carts.types import Cart, CartFilter, CartOrder
+from app.core.security import Viewer
 from app.execution.declarations import Where
 
 
-def _cart(_context: Context, id: strawberry.ID) -> Where:
+def _cart(_viewer: Viewer, id: strawberry.ID) -> Where:
     return {"id": decode_id(id, "Cart")}
 
 
-def _my_cart(context: Context) -> Where | None:
-    user_id = context.viewer.user_id
+def _my_cart(viewer: Viewer) -> Where | None:
+    user_id = viewer.user_id
     return None if user_id is None else {"user_id": user_id, "status": "ACTIVE"}
 
 

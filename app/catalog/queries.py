@@ -3,16 +3,16 @@
 import strawberry
 
 from app.api.connection import Connection, connection
-from app.api.context import Context
 from app.api.lookup import single
 from app.api.permissions import public
 from app.api.scalars import decode_id
 from app.catalog.types import Product, ProductFilter, ProductOrder
 from app.core.errors import BadInput
+from app.core.security import Viewer
 from app.execution.declarations import Where
 
 
-def _product(_context: Context, id: strawberry.ID | None = None, sku: str | None = None) -> Where | None:
+def _product(_viewer: Viewer, id: strawberry.ID | None = None, sku: str | None = None) -> Where | None:
     if (id is None) == (sku is None):
         raise BadInput("id", "give either id or sku, and only one of them")
     return {"sku": sku} if id is None else {"id": decode_id(id, "Product")}

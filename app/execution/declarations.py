@@ -90,7 +90,7 @@ class Total:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A root field that shows the first row a filter finds; `find(context, **arguments)` gives the filter, or None for no row."""
+    """A root field that shows the first row a filter finds; `find(viewer, **arguments)` gives the filter, or None for no row."""
 
     repository: str
     find: Callable[..., Where | None]
@@ -98,15 +98,17 @@ class Lookup:
 
 @dataclass(frozen=True)
 class NodeLookup:
-    """A root field that shows the row behind a global id; `find(context, **arguments)` gives its type's name and its key."""
+    """A root field that shows the row behind a global id; `find(viewer, **arguments)` gives its type's name and its key."""
 
     find: Callable[..., tuple[str, Any]]
 
 
 Source = Column | GlobalId | Money | Computed | Total | Relation | Listing | Lookup | NodeLookup
 
-Reader = Callable[[Any, Mapping[str, Any]], Any]
-"""Reads coerced arguments in the request's context: a `PageRequest` of a list, the filter of a `Lookup`, the place of a `NodeLookup`."""
+Reader = Callable[[Viewer, Mapping[str, Any]], Any]
+"""Reads coerced arguments as a viewer means them: a `PageRequest` of a list, the filter of a `Lookup`, the place of a `NodeLookup`.
+
+It looks at nothing else, so what it read once holds whenever the same viewer asks the same."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
-from app.core.database import Statement, compile_statement
+from app.core.database import Session, Statement, compile_statement
 from app.core.errors import BadInput, Unavailable
 from app.core.metrics import Metrics
 from app.core.repository import ListQuery
@@ -73,15 +73,19 @@ class Prepared:
     fill: Any = None
 
 
-@dataclass(slots=True)
-class Answer:
-    """The response's body, and whether Python worked out some of it."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A root field that is ready to run: what stands before its value in the answer, its statement and the values to bind."""
 
-    body: bytes
-    filled: bool
+    head: bytes
+    prepared: Prepared
+    values: Mapping[str, Any]
 
 
-NOTHING = Answer(b"null", filled=False)
+Bound = Sequence[bytes | Run]
+"""A query that is ready to run, for one viewer: its root fields, those whose JSON needs no statement as that JSON."""
+
+NOTHING = b"null"
 NOWHERE: Mapping[str, Any] = {}
 PLAIN = frozenset({UUID, str, int, bool})
 """Types of values that a filter compares with as they are: one parameter each, in the filter's order."""
@@ -106,33 +110,41 @@ class CompiledExecution:
         `text` is the document's own, by which its plans are found. `context` is the request's: its `repositories` are scoped to its
         `viewer`, and the readers of arguments get it.
         """
+        bound = self.prepare(text, document, operation, variables, context)
+        return None if bound is None else await self.run(bound, context.repositories)
+
+    def prepare(
+        self, text: str, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any], context: Any
+    ) -> Bound | None:
+        """A valid query made ready for `run`, which may run it as often as the same viewer asks for it; None for resolvers' ones."""
         try:
-            answer = await self._answer(self.outline(text, document, operation), variables, context)
-        except Refused as refused:
-            self._metrics.executions.labels("standard", refused.reason).inc()
+            outline = self.outline(text, document, operation)
+            coerced = self.variables(outline, variables)
+            plan = self.plan(outline, coerced, context.viewer)
+            return [self._ready(root, coerced, context) for root in plan.roots]
+        except Exception as error:
+            self._leave(error)
             return None
+
+    async def run(self, bound: Bound, repositories: Any) -> bytes | None:
+        """The answer to a prepared query, as `execute` gives it; `repositories` are scoped to the viewer that it was prepared for."""
+        try:
+            parts = [root if isinstance(root, bytes) else root.head + await self._value(root, repositories.session) for root in bound]
         except Unavailable:
             # Resolvers would wait for the same database once more.
             raise
-        except Exception:
-            log.warning("compiled_execution_failed", exc_info=True)
-            self._metrics.executions.labels("standard", "exception").inc()
+        except Exception as error:
+            self._leave(error)
             return None
-        (self._filled if answer.filled else self._compiled).inc()
-        return answer.body
+        filled = any(isinstance(root, Run) and root.prepared.fill is not None for root in bound)
+        (self._filled if filled else self._compiled).inc()
+        return b'{"data":{%b}}' % b",".join(parts)
 
-    async def _answer(self, outline: Outline, given: Mapping[str, Any], context: Any) -> Answer:
-        variables = self.variables(outline, given)
-        plan = self.plan(outline, variables, context.viewer)
-        parts, filled = [], False
-        for root in plan.roots:
-            if isinstance(root, TypeName):
-                parts.append(f'"{root.key}":"{root.name}"'.encode())
-                continue
-            answer = await self._root(root, variables, context)
-            filled = filled or answer.filled
-            parts.append(root.head + answer.body)
-        return Answer(b'{"data":{%b}}' % b",".join(parts), filled)
+    def _leave(self, error: Exception) -> None:
+        """Count what is left to resolvers, and why."""
+        if not isinstance(error, Refused):
+            log.warning("compiled_execution_failed", exc_info=error)
+        self._metrics.executions.labels("standard", error.reason if isinstance(error, Refused) else "exception").inc()
 
     # --- Outlines and plans
 
@@ -179,32 +191,35 @@ class CompiledExecution:
 
     # --- Root fields
 
-    async def _root(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> Answer:
-        run = self.bind(root, variables, context)
-        if run is None:
-            return NOTHING
-        prepared, values = run
-        found: bytes | None = await context.repositories.session.fetch_value(prepared.statement, values)
+    def _ready(self, root: Root | NodeRoot | TypeName, variables: VariableValues, context: Any) -> bytes | Run:
+        if isinstance(root, TypeName):
+            return f'"{root.key}":"{root.name}"'.encode()
+        found = self.bind(root, variables, context)
+        return root.head + NOTHING if found is None else Run(root.head, *found)
+
+    async def _value(self, run: Run, session: Session) -> bytes:
+        found: bytes | None = await session.fetch_value(run.prepared.statement, run.values)
         if found is None:
             return NOTHING
         if ANOMALY in found:
             raise Refused("anomaly")
-        if prepared.fill is None:
-            return Answer(found, filled=False)
+        if run.prepared.fill is None:
+            return found
         data = orjson.loads(found)
-        prepared.fill(data)
-        return Answer(orjson.dumps(data), filled=True)
+        run.prepared.fill(data)
+        return orjson.dumps(data)
 
     def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
         """The statement of a root field and its values; None where its arguments say that there is no row."""
-        where: Mapping[str, Any] | None = NOWHERE
+        where: Mapping[str, Any] = NOWHERE
         if isinstance(root, NodeRoot):
             type_name, key = self._read(root.ask, variables, context)
             root, where = root.root(type_name), {"id": key}
         elif not isinstance(root.body, Paged):
-            where = self._read(root.asks[0], variables, context)
-            if where is None:
+            found = self._read(root.asks[0], variables, context)
+            if found is None:
                 return None
+            where = found
         prepared, values = self._kept(root, where, variables, context)
         return prepared, context.viewer.scope_values | values
 
@@ -215,7 +230,7 @@ class CompiledExecution:
         kept = root.kept.get(tuple(where))
         if kept is None:
             prepared, values = self._bound(root, where, variables, context)
-            names = [name for name in values if name.startswith(prefix(0))][: len(where)]
+            names = [name for name in values if name.startswith(prefix(0))] if where else []
             root.kept[tuple(where)] = prepared, values, names
             return prepared, values
         prepared, values, names = kept
@@ -243,7 +258,7 @@ class CompiledExecution:
 
     def _read(self, ask: Ask, variables: VariableValues, context: Any) -> Any:
         try:
-            return ask.read(context, ask.arguments(variables))
+            return ask.read(context.viewer, ask.arguments(variables))
         except (BadInput, GraphQLError) as error:
             raise Refused("bad_input", str(error)) from error
 

@@ -3,15 +3,15 @@
 import strawberry
 
 from app.api.connection import Connection, connection
-from app.api.context import Context
 from app.api.lookup import single
 from app.api.permissions import own
 from app.api.scalars import decode_id
+from app.core.security import Viewer
 from app.execution.declarations import Where
 from app.orders.types import Order, OrderFilter, OrderOrder
 
 
-def _order(_context: Context, id: strawberry.ID) -> Where:
+def _order(_viewer: Viewer, id: strawberry.ID) -> Where:
     return {"id": decode_id(id, "Order")}
 
 

@@ -3,16 +3,16 @@
 import strawberry
 
 from app.api.connection import Connection, connection
-from app.api.context import Context
 from app.api.lookup import single
 from app.api.permissions import public
 from app.api.scalars import decode_id
 from app.core.errors import BadInput
+from app.core.security import Viewer
 from app.execution.declarations import Where
 from app.stores.types import Store, StoreFilter, StoreOrder
 
 
-def _store(_context: Context, id: strawberry.ID | None = None, domain: str | None = None) -> Where | None:
+def _store(_viewer: Viewer, id: strawberry.ID | None = None, domain: str | None = None) -> Where | None:
     if (id is None) == (domain is None):
         raise BadInput("id", "give either id or domain, and only one of them")
     return {"domain": domain.lower()} if domain is not None else {"id": decode_id(str(id), "Store")}
