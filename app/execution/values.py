@@ -31,6 +31,7 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    or_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
@@ -64,18 +65,22 @@ def global_id(type_name: str, id: Expression) -> Expression:
 def money(amount: Expression, currency: Expression) -> Expression:
     """The amount, never null, with exactly its currency's digits; an anomaly where it has more of them, or the currency is none."""
     digits = case(*((currency == func.any(_codes(codes)), literal_column(str(count))) for count, codes in _DIGITS), else_=null())
-    rounded = func.round(amount, digits)
-    return case((rounded == amount, cast(rounded, String)), else_=ANOMALOUS_TEXT)
+    common = or_(*(currency == quoted(code) for code in COMMON))
+    return case((common, _with_digits(amount, literal_column("2"))), else_=_with_digits(amount, digits))
+
+
+def _with_digits(amount: Expression, digits: Expression) -> Expression:
+    return case((func.min_scale(amount) <= digits, cast(func.round(amount, digits), String)), else_=ANOMALOUS_TEXT)
 
 
 def _codes(codes: Iterable[str]) -> Expression:
     return literal_column(f"'{{{','.join(sorted(codes))}}}'::text[]")
 
 
-COMMON = ("EUR", "GBP", "USD")
-"""Looked for first: PostgreSQL hashes the long lists anew in each statement that reaches them."""
+COMMON = ("USD", "EUR", "GBP")
+"""Compared first, each with two digits: PostgreSQL hashes the long lists anew in each statement that reaches them."""
 
-_DIGITS = ((2, COMMON), *((digits, [code for code, found in EXPONENTS.items() if found == digits]) for digits in (0, 3, 4, 2)))
+_DIGITS = tuple((digits, [code for code, found in EXPONENTS.items() if found == digits]) for digits in (0, 3, 4, 2))
 
 
 def column_value(column: Column[Any], value: Expression, shown_as: GraphQLOutputType) -> Expression:
