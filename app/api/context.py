@@ -10,8 +10,7 @@ from strawberry.dataloader import DataLoader
 
 from app.core.quotas import Standing
 from app.core.security import Viewer
-
-MAX_BATCH_KEYS = 1000
+from app.execution.declarations import MAX_BATCH_KEYS
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from app.api.node import node_type
 from app.api.permissions import Guard, directive_of
 from app.core.security import Viewer
 from app.execution.declarations import (
+    Batched,
     Column,
     Computed,
     Declarations,
@@ -26,6 +27,7 @@ from app.execution.declarations import (
     Lookup,
     Money,
     NodeLookup,
+    NodesLookup,
     Reader,
     Relation,
     Total,
@@ -40,7 +42,9 @@ SOURCES: dict[str, Callable[[Any], Any]] = {
     "listing": lambda found: found,
     "lookup": lambda found: found,
     "node": lambda found: found,
+    "nodes": lambda found: found,
     "computed": lambda found: found,
+    "batched": lambda found: found,
     "money": lambda found: Money(*found),
 }
 
@@ -98,10 +102,10 @@ def _reader(schema: strawberry.Schema, field: StrawberryField, source: Any) -> R
     """How the field's arguments are read: exactly as its resolver would."""
     if isinstance(source, Relation):
         source = source.listing
-    if source is None or isinstance(source, Money | Computed | Total):
+    if source is None or isinstance(source, Money | Computed | Batched | Total):
         return None
     read: Callable[..., Any] = partial(page_request, source) if isinstance(source, Listing) else source.find
-    assert isinstance(source, Listing | Lookup | NodeLookup)
+    assert isinstance(source, Listing | Lookup | NodeLookup | NodesLookup)
 
     convert = _converter(schema, field)
 

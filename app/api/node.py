@@ -1,6 +1,7 @@
 """The Node interface of Relay's global object identification, for types whose objects are rows."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from app.api.permissions import Access, check, protected, public
 from app.api.scalars import decode_any_id, encode_id
 from app.core.errors import BadInput
 from app.core.security import Viewer
-from app.execution.declarations import NodeLookup
+from app.execution.declarations import NodeLookup, NodesLookup
 
 MAX_NODES = 100
 
@@ -52,6 +53,12 @@ def _locate(_viewer: Viewer, id: str) -> tuple[str, UUID]:
     return decode_any_id(id, "id")
 
 
+def _locate_all(_viewer: Viewer, ids: Sequence[str]) -> list[tuple[str, UUID]]:
+    if len(ids) > MAX_NODES:
+        raise BadInput("ids", f"has {len(ids)} ids, at most {MAX_NODES} are allowed")
+    return [decode_any_id(id, f"ids.{n}") for n, id in enumerate(ids)]
+
+
 @strawberry.type
 class NodeQuery:
     @strawberry.field(
@@ -59,17 +66,19 @@ class NodeQuery:
         **protected(public, node=NodeLookup(_locate)),
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
-        return cast(Node | None, await _load(info, id, "id"))
+        return cast(Node | None, await _load(info, _locate(info.context.viewer, id), "id"))
 
-    @strawberry.field(description="Objects by their global ids, in the same order, each as `node` gives it.", **protected(public))
+    @strawberry.field(
+        description="Objects by their global ids, in the same order, each as `node` gives it.",
+        **protected(public, nodes=NodesLookup(_locate_all)),
+    )
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
-        if len(ids) > MAX_NODES:
-            raise BadInput("ids", f"has {len(ids)} ids, at most {MAX_NODES} are allowed")
-        return list(await asyncio.gather(*(_load(info, id, f"ids.{n}") for n, id in enumerate(ids))))
+        places = _locate_all(info.context.viewer, ids)
+        return list(await asyncio.gather(*(_load(info, place, f"ids.{n}") for n, place in enumerate(places))))
 
 
-async def _load(info: Info, id: str, argument: str) -> Any:
-    type_name, key = decode_any_id(id, argument)
+async def _load(info: Info, place: tuple[str, UUID], argument: str) -> Any:
+    type_name, key = place
     kind = node_type(info.schema.get_type_by_name(type_name))
     if kind is None:
         raise BadInput(argument, "is the id of no kind of object here")

@@ -10,7 +10,8 @@ from typing import Any
 from cachetools import LRUCache
 
 from app.core.security import Viewer
-from app.execution.runtime import Bound, CompiledExecution
+from app.execution.running import Bound
+from app.execution.runtime import CompiledExecution
 
 CACHE_BYTES = 8 * 1024 * 1024
 ENTRY_BYTES = 2000

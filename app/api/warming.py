@@ -26,7 +26,6 @@ from app.api.context import Context
 from app.api.documents import Document, Documents
 from app.api.scalars import encode_id
 from app.core.database import Database, Statement
-from app.execution.plan import TypeName
 from app.execution.refusal import Refused
 from app.execution.runtime import CompiledExecution
 
@@ -85,8 +84,7 @@ def _bound(
     outline = compiled.outline(document.text, document.node, operation)
     variables = compiled.variables(outline, given)
     for root in compiled.plan(outline, variables, context.viewer).roots:
-        if not isinstance(root, TypeName) and (run := compiled.bind(root, variables, context)) is not None:
-            yield run[0].statement, run[1]
+        yield from ((run.prepared.statement, run.values) for run in compiled.runs(root, variables, context).values() if run)
 
 
 def samples(schema: GraphQLSchema, operation: OperationDefinitionNode) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The process's Prometheus metrics, in a registry of their own so that several gateways can live in one test process."""
 
 import os
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -24,6 +25,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.operation_timer = lru_cache(maxsize=5000)(self.repository_operations.labels)
         self.requests = Counter("http_requests", "HTTP requests", ("method", "path", "status"), registry=self.registry)
         self.request_seconds = Histogram(
             "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry

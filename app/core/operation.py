@@ -60,7 +60,7 @@ def instrumented(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callabl
                 raise
             raise explained from error
         finally:
-            _record(self, operation, result, time.perf_counter() - started)
+            record(self.metrics, self.entity, operation, result, time.perf_counter() - started)
 
     return cast(Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], run)
 
@@ -73,7 +73,8 @@ def _explained(repository: Instrumented, operation: str, error: RepositoryError)
     return error.located(operation, repository.entity)
 
 
-def _record(repository: Instrumented, operation: str, result: str, seconds: float) -> None:
-    repository.metrics.repository_operations.labels(repository.entity, operation, result).observe(seconds)
+def record(metrics: Metrics, entity: str, operation: str, result: str, seconds: float) -> None:
+    """Time and count what was done with an entity, and log it where it took long."""
+    metrics.operation_timer(entity, operation, result).observe(seconds)
     if seconds > SLOW_SECONDS:
-        log.warning("slow_operation", entity=repository.entity, operation=operation, result=result, seconds=round(seconds, 3))
+        log.warning("slow_operation", entity=entity, operation=operation, result=result, seconds=round(seconds, 3))

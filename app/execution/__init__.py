@@ -13,8 +13,9 @@ A GraphQL executor calls a resolver per field and row; in Python that costs 8 ms
    order and limit; the composer only chooses what is shown of the rows. A related level is a correlated subquery. Every value is an
    expression that gives exactly what its scalar would.
 5. **Fill** (`fill`). Fields worked out in Python: the statement leaves the columns they need in their place, and a generated function puts
-   the results there after one parse. One such field costs a parse and a pass, not the slow path.
-6. **Runtime** (`runtime`). Finds plan and statement in bounded caches, binds, runs, and joins the bytes of the root fields.
+   the results there after one parse; batch methods are called once for all rows. It costs a parse and a pass, not the slow path.
+6. **Runtime** (`runtime`, `running`). Finds plan and statement in bounded caches, binds, runs, and joins the bytes of the root fields; slow
+   ones run side by side (`pace`).
 
 **Never wrong.** A compiled answer has no errors, and is what resolvers would have given. Whatever cannot be promised is `Refused`: a field
 that declares nothing, one that the viewer may not read, an argument that makes no sense. Where a row could hold what the schema or a scalar

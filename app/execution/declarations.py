@@ -4,12 +4,15 @@ The API floor writes these beside its resolvers and collects them for a whole sc
 one that only its resolver understands.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.paging import Sort
 from app.core.security import Viewer
+
+MAX_BATCH_KEYS = 1000
+"""Most keys that one call of a batch method gets."""
 
 Where = Mapping[str, Any]
 """A filter as `core.filtering` reads it."""
@@ -54,6 +57,16 @@ class Computed:
 
     needs: tuple[str, ...]
     compute: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Batched:
+    """The field is worked out in Python for many rows at once, from what is outside their database: `compute(repositories, keys)` gives
+    the values in the order of the keys. A key is the row's column `needs`, or a tuple where there are several.
+    """
+
+    needs: tuple[str, ...]
+    compute: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,17 @@ class NodeLookup:
     find: Callable[..., tuple[str, Any]]
 
 
-Source = Column | GlobalId | Money | Computed | Total | Relation | Listing | Lookup | NodeLookup
+@dataclass(frozen=True)
+class NodesLookup:
+    """A root field that shows the rows behind global ids, in their order; `find(context, **arguments)` gives types' names and keys."""
+
+    find: Callable[..., Sequence[tuple[str, Any]]]
+
+
+Source = Column | GlobalId | Money | Computed | Batched | Total | Relation | Listing | Lookup | NodeLookup | NodesLookup
 
 Reader = Callable[[Viewer, Mapping[str, Any]], Any]
-"""Reads coerced arguments as a viewer means them: a `PageRequest` of a list, the filter of a `Lookup`, the place of a `NodeLookup`.
+"""Reads coerced arguments as a viewer means them: a `PageRequest` of a list, the filter of a `Lookup`, the places of nodes.
 
 It looks at nothing else, so what it read once holds whenever the same viewer asks the same."""
 

@@ -6,9 +6,9 @@ from typing import Any
 from graphql import DocumentNode, OperationDefinitionNode
 
 from app.core.database import Statement
-from app.execution.fill import filler
-from app.execution.plan import TypeName, shape_of
+from app.execution.plan import shape_of
 from app.execution.refusal import Refused
+from app.execution.running import Run
 from app.execution.runtime import CompiledExecution
 
 
@@ -28,20 +28,19 @@ async def explain(
         outline = compiled.outline(text, document, operation)
         given = compiled.variables(outline, variables)
         plan = compiled.plan(outline, given, context.viewer)
-        roots = {root.key: await _explained(compiled, root, given, context) for root in plan.roots if not isinstance(root, TypeName)}
+        runs = [run for root in plan.roots for run in compiled.runs(root, given, context).items()]
+        roots = {name: await _explained(run, context) for name, run in runs}
     except Refused as refused:
         return {"execution": "standard", "reason": refused.reason, "detail": refused.detail}
     return {"execution": "compiled", "plan": shape_of(plan), "statements": roots}
 
 
-async def _explained(compiled: CompiledExecution, root: Any, variables: Any, context: Any) -> dict[str, Any] | None:
-    run = compiled.bind(root, variables, context)
+async def _explained(run: Run | None, context: Any) -> dict[str, Any] | None:
     if run is None:
         return None
-    prepared, values = run
-    statement = prepared.statement
-    rows = await context.repositories.session.fetch(Statement(f"explain {statement.text}", statement.names, statement.fixed), values)
+    prepared, statement = run.prepared, run.prepared.statement
+    rows = await context.repositories.session.fetch(Statement(f"explain {statement.text}", statement.names, statement.fixed), run.values)
     shown = {"sql": statement.text, "parameters": list(statement.names), "postgresql": [row[0] for row in rows]}
-    if prepared.fill is not None:
-        shown["fill"] = filler(prepared.body, context.repositories)[0].splitlines()
+    if prepared.filler is not None:
+        shown["fill"] = prepared.filler.source.splitlines()
     return shown

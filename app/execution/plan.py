@@ -7,7 +7,7 @@ declare where its value comes from (`declarations`), and the viewer must be allo
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from graphql import (
@@ -30,12 +30,14 @@ from graphql.execution.values import VariableValues
 from app.core.security import Viewer
 from app.execution.arguments import QuickArguments, quick_arguments, take_arguments, uses_variables
 from app.execution.declarations import (
+    Batched,
     Computed,
     Declarations,
     Declared,
     Listing,
     Lookup,
     NodeLookup,
+    NodesLookup,
     Reader,
     Relation,
     Source,
@@ -54,6 +56,10 @@ class TypeName:
     key: str
     name: str
 
+    @cached_property
+    def head(self) -> bytes:
+        return _head(self.key)
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -69,7 +75,7 @@ class Fill:
     """A value that Python works out; `serialize` is its scalar's."""
 
     key: str
-    computed: Computed
+    computed: Computed | Batched
     serialize: Callable[[Any], Any]
     required: bool
 
@@ -203,10 +209,15 @@ class Root:
     kept: dict[Any, Any] = field(default_factory=dict)
     """Where the executor keeps what it made of arguments that give one statement always; few, by what a root can be asked by."""
 
+    @property
+    def name(self) -> str:
+        """The field's name."""
+        return self.asks[0].node.name.value
+
     @cached_property
     def head(self) -> bytes:
         """The root's key as it stands in the answer."""
-        return b'"%b":' % self.key.encode()
+        return _head(self.key)
 
     @cached_property
     def is_steady(self) -> bool:
@@ -221,16 +232,17 @@ class Root:
 
 @dataclass(frozen=True, eq=False)
 class NodeRoot:
-    """`node(id:)`: one root per type that ids have named so far."""
+    """`node(id:)`, or of `many` ids: one root per type that ids have named so far."""
 
     key: str
     ask: Ask
     root_of: Callable[[str], Root]
+    many: bool
     roots: dict[str, Root] = field(default_factory=dict)
 
     @cached_property
     def head(self) -> bytes:
-        return b'"%b":' % self.key.encode()
+        return _head(self.key)
 
     def root(self, type_name: str) -> Root:
         if type_name not in self.roots:
@@ -238,11 +250,14 @@ class NodeRoot:
         return self.roots[type_name]
 
 
+PlannedRoot = Root | NodeRoot | TypeName
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """An operation's root fields, in the order of the answer."""
 
-    roots: tuple[Root | NodeRoot | TypeName, ...]
+    roots: tuple[PlannedRoot, ...]
 
 
 def levels(part: Any) -> Iterator[Level]:
@@ -281,7 +296,7 @@ class Planner:
         collected = collect_fields(self._schema, self._fragments, self._variables, query, self._operation)
         return Plan(tuple(self._root(key, query, found) for key, found in _groups(collected)))
 
-    def _root(self, key: str, query: GraphQLObjectType, found: list[FieldDetails]) -> Root | NodeRoot | TypeName:
+    def _root(self, key: str, query: GraphQLObjectType, found: list[FieldDetails]) -> PlannedRoot:
         name = found[0].node.name.value
         if name == TYPENAME:
             return TypeName(key, query.name)
@@ -289,9 +304,10 @@ class Planner:
             raise Refused("introspection")
         declared = self._declared(query, name)
         definition = query.fields[name]
-        if isinstance(declared.source, NodeLookup):
+        if isinstance(declared.source, NodeLookup | NodesLookup):
             ask = _ask(declared, definition, found)
-            return NodeRoot(key, ask, lambda type_name: self._row(key, self._type(type_name), declared, ask, found))
+            root_of = partial(self._node, key, declared, ask, found)
+            return NodeRoot(key, ask, root_of, many=isinstance(declared.source, NodesLookup))
         if isinstance(declared.source, Lookup):
             if is_non_null_type(definition.type):
                 raise Refused("unknown_field", f"{name} must not be null")
@@ -306,6 +322,9 @@ class Planner:
         asks = [ask]
         level = self._level(kind, found, asks)
         return Root(key, level, tuple(asks))
+
+    def _node(self, key: str, declared: Declared, ask: Ask, found: list[FieldDetails], type_name: str) -> Root:
+        return self._row(key, self._type(type_name), declared, ask, found)
 
     def _type(self, name: str) -> GraphQLObjectType:
         """The type that a global id names."""
@@ -342,7 +361,7 @@ class Planner:
         source = declared.source
         if isinstance(source, Relation):
             return self._related(key, declared, source, definition, found, asks)
-        if isinstance(source, Computed):
+        if isinstance(source, Computed | Batched):
             return _fill(key, source, definition)
         return Leaf(key, source, definition.type)
 
@@ -394,6 +413,10 @@ class Planner:
         return _groups(collect_subfields(self._schema, self._fragments, self._variables, self._operation, kind, found))
 
 
+def _head(key: str) -> bytes:
+    return b'"%b":' % key.encode()
+
+
 def _groups(collected: CollectedFields) -> list[tuple[str, list[FieldDetails]]]:
     if collected.new_defer_usages:
         raise Refused("deferred")
@@ -407,7 +430,7 @@ def _object(kind: Any) -> GraphQLObjectType:
     return named
 
 
-def _fill(key: str, computed: Computed, definition: GraphQLField) -> Fill:
+def _fill(key: str, computed: Computed | Batched, definition: GraphQLField) -> Fill:
     leaf = get_nullable_type(definition.type)
     if not is_leaf_type(leaf):
         raise Refused("unknown_field", f"{key} computes no scalar")
@@ -461,7 +484,8 @@ def _described(part: Any) -> str:
     if isinstance(part, Leaf):
         return str(part.source)
     if isinstance(part, Fill):
-        return f"computed from {', '.join(part.computed.needs)}"
+        how = "batched" if isinstance(part.computed, Batched) else "computed"
+        return f"{how} from {', '.join(part.computed.needs)}"
     if isinstance(part, InfoField):
         return part.name
     return type(part).__name__.lower()

@@ -1,4 +1,4 @@
-"""Runs compiled operations: finds the plan, reads the arguments, runs the statements and joins their JSON to one answer.
+"""Answers compiled operations: finds the plan, reads the arguments, has the statements run and joins their JSON to one answer.
 
 What depends on what, from the rarest to the most frequent change:
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import orjson
 import structlog
 from cachetools import LRUCache
 from graphql import (
@@ -29,18 +28,18 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
-from app.core.database import Session, Statement, compile_statement
+from app.core.database import compile_statement
 from app.core.errors import BadInput, Unavailable
 from app.core.metrics import Metrics
 from app.core.repository import ListQuery
 from app.core.security import Viewer
 from app.execution.arguments import NO_VARIABLES, QuickVariables, quick_variables, uses_variables
-from app.execution.declarations import Declarations
-from app.execution.fill import filler
-from app.execution.plan import Ask, Level, NodeRoot, Paged, Plan, Planner, Root, TypeName
+from app.execution.declarations import Declarations, Where
+from app.execution.fill import Filler
+from app.execution.plan import Ask, NodeRoot, Paged, Plan, PlannedRoot, Planner, Root, TypeName
 from app.execution.refusal import Refused
-from app.execution.statement import Composer, prefix
-from app.execution.values import ANOMALY
+from app.execution.running import NOTHING, Bound, Prepared, Rows, Run, Runner
+from app.execution.statement import KEYS, Composer, prefix
 
 MOST_OUTLINES = 1000
 MOST_PLANS = 16
@@ -64,28 +63,10 @@ class Outline:
     """The plans of the kinds of viewers that ask for it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What runs for one root field and one shape of its arguments."""
-
-    statement: Statement
-    body: Paged | Level
-    fill: Any = None
+class Keys(list[Any]):
+    """The keys of the rows that are looked up, in place of a filter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A root field that is ready to run: what stands before its value in the answer, its statement and the values to bind."""
-
-    head: bytes
-    prepared: Prepared
-    values: Mapping[str, Any]
-
-
-Bound = Sequence[bytes | Run]
-"""A query that is ready to run, for one viewer: its root fields, those whose JSON needs no statement as that JSON."""
-
-NOTHING = b"null"
 NOWHERE: Mapping[str, Any] = {}
 PLAIN = frozenset({UUID, str, int, bool})
 """Types of values that a filter compares with as they are: one parameter each, in the filter's order."""
@@ -99,6 +80,7 @@ class CompiledExecution:
         self._declarations = declarations
         self._metrics = metrics
         self._compiled, self._filled = (metrics.executions.labels(mode, "") for mode in ("compiled", "filled"))
+        self._runner = Runner(metrics)
         self._outlines: LRUCache[Any, Outline | Refused] = LRUCache(MOST_OUTLINES)
         self._statements: LRUCache[Any, Prepared] = LRUCache(MOST_STATEMENTS)
 
@@ -129,14 +111,14 @@ class CompiledExecution:
     async def run(self, bound: Bound, repositories: Any) -> bytes | None:
         """The answer to a prepared query, as `execute` gives it; `repositories` are scoped to the viewer that it was prepared for."""
         try:
-            parts = [root if isinstance(root, bytes) else root.head + await self._value(root, repositories.session) for root in bound]
+            parts = await self._runner.parts(bound, repositories)
         except Unavailable:
             # Resolvers would wait for the same database once more.
             raise
         except Exception as error:
             self._leave(error)
             return None
-        filled = any(isinstance(root, Run) and root.prepared.fill is not None for root in bound)
+        filled = any(run.prepared.filler is not None for root in bound if not isinstance(root, bytes) for run in root.runs)
         (self._filled if filled else self._compiled).inc()
         return b'{"data":{%b}}' % b",".join(parts)
 
@@ -191,23 +173,31 @@ class CompiledExecution:
 
     # --- Root fields
 
-    def _ready(self, root: Root | NodeRoot | TypeName, variables: VariableValues, context: Any) -> bytes | Run:
+    def _ready(self, root: PlannedRoot, variables: VariableValues, context: Any) -> bytes | Run | Rows:
         if isinstance(root, TypeName):
-            return f'"{root.key}":"{root.name}"'.encode()
+            return b'%b"%b"' % (root.head, root.name.encode())
+        if isinstance(root, NodeRoot) and root.many:
+            return self._nodes(root, variables, context)
         found = self.bind(root, variables, context)
         return root.head + NOTHING if found is None else Run(root.head, *found)
 
-    async def _value(self, run: Run, session: Session) -> bytes:
-        found: bytes | None = await session.fetch_value(run.prepared.statement, run.values)
-        if found is None:
-            return NOTHING
-        if ANOMALY in found:
-            raise Refused("anomaly")
-        if run.prepared.fill is None:
-            return found
-        data = orjson.loads(found)
-        run.prepared.fill(data)
-        return orjson.dumps(data)
+    def _nodes(self, root: NodeRoot, variables: VariableValues, context: Any) -> Rows:
+        places = self._read(root.ask, variables, context)
+        numbers: dict[str, list[int]] = {}
+        for number, (type_name, _) in enumerate(places):
+            numbers.setdefault(type_name, []).append(number)
+        runs = []
+        for type_name, own in numbers.items():
+            prepared, values = self._bound(root.root(type_name), Keys(places[number][1] for number in own), variables, context)
+            runs.append(Run(b"", prepared, context.viewer.scope_values | values))
+        return Rows(root.head, len(places), runs, list(numbers.values()))
+
+    def runs(self, root: PlannedRoot, variables: VariableValues, context: Any) -> dict[str, Run | None]:
+        """What would run for a root field, by name: one statement, or none where there is no row; for many ids one for each type."""
+        ready = self._ready(root, variables, context)
+        if isinstance(ready, Rows):
+            return {f"{root.key}: {run.prepared.root.body.type_name}": run for run in ready.runs}  # type: ignore[union-attr]
+        return {} if isinstance(root, TypeName) else {root.key: ready if isinstance(ready, Run) else None}
 
     def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
         """The statement of a root field and its values; None where its arguments say that there is no row."""
@@ -236,17 +226,21 @@ class CompiledExecution:
         prepared, values, names = kept
         return prepared, {**values, **dict(zip(names, where.values(), strict=True))} if where else values
 
-    def _bound(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
+    def _bound(
+        self, root: Root, where: Mapping[str, Any] | Keys, variables: VariableValues, context: Any
+    ) -> tuple[Prepared, dict[str, Any]]:
         queries = self._queries(root, where, variables, context)
         values = {prefix(n) + name: value for n, (_, bound) in enumerate(queries) for name, value in bound.items()}
         return self._prepared(root, [query for query, _ in queries], context.repositories), values
 
-    def _queries(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> list[tuple[Any, dict[str, Any]]]:
+    def _queries(
+        self, root: Root, where: Mapping[str, Any] | Keys, variables: VariableValues, context: Any
+    ) -> list[tuple[Any, dict[str, Any]]]:
         """Each ask as what its repository makes of it, and the values to bind."""
         found: list[tuple[Any, dict[str, Any]]] = []
         for ask in root.asks:
             if where and not found:
-                found.append(getattr(context.repositories, root.body.repository).lookup_query(where))
+                found.append(_looked_up(root, where, context))
                 continue
             rows = getattr(context.repositories, ask.repository)
             try:
@@ -270,11 +264,20 @@ class CompiledExecution:
         return found
 
 
+def _looked_up(root: Root, where: Where | Keys, context: Any) -> tuple[Any, dict[str, Any]]:
+    if isinstance(where, Keys):
+        return KEYS, {KEYS: where}
+    return getattr(context.repositories, root.body.repository).lookup_query(where)  # type: ignore[no-any-return]
+
+
 def prepare(root: Root, queries: Sequence[Any], repositories: Any) -> Prepared:
     """Compose and compile the statement of a root field; takes some milliseconds."""
     composer = Composer(repositories, queries)
-    composed = composer.page(root.body) if isinstance(root.body, Paged) else composer.row(root.body)
-    return Prepared(compile_statement(composed), root.body, filler(root.body, repositories)[1] if root.fills else None)
+    if isinstance(root.body, Paged):
+        composed = composer.page(root.body)
+    else:
+        composed = composer.rows(root.body) if queries[0] == KEYS else composer.row(root.body)
+    return Prepared(compile_statement(composed), root, Filler(root.body, repositories) if root.fills else None)
 
 
 class DirectiveReader(Visitor):

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, case, func, literal_column, quoted_name, select, true
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, case, func, literal_column, quoted_name, select, true
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from app.core.batch import Batch
+from app.core.batch import KEY, Batch
 from app.core.paging import Sort, with_tie_break
 from app.core.repository import ListQuery, ListShape, Repository
 from app.execution import values
@@ -52,6 +52,8 @@ MOST_PAIRS = 50
 """Names and values that PostgreSQL takes in one call."""
 
 PLACE, TOTAL = "#place", "#total"
+KEYS = "keys"
+"""What stands for the filter of rows that are looked up by their keys, and the name of that parameter."""
 
 
 class Composer:
@@ -68,6 +70,16 @@ class Composer:
         table = repository.table.alias(self.name("t"))
         found, whole = self._objects(level, self._first(repository, table, self._queries[0]), table)
         return select(_row(whole)).select_from(found)
+
+    def rows(self, level: Level) -> Select[Any]:
+        """The row of each key, in the order of the keys; null where the viewer sees none."""
+        repository = self._repository(level.repository)
+        table = repository.table.alias(self.name("t"))
+        parameter = bindparam(f"{prefix(0)}{KEYS}", type_=ARRAY(KEY))
+        keys = func.unnest(parameter).table_valued("key", with_ordinality="place", name=self.name("k")).render_derived()
+        own = repository.base(table).where(table.c.id == keys.c.key).correlate(keys)
+        found, whole = self._objects(level, own, table)
+        return select(select(_row(whole)).select_from(found).scalar_subquery()).select_from(keys).order_by(keys.c.place)
 
     def _first(self, repository: Repository[Any], table: FromClause, shape: Any) -> Select[Any]:
         if shape == ("and", ("and", ("eq", "id", "f1"))):

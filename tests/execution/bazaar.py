@@ -1,14 +1,18 @@
 """A schema made to go wrong, over the shop's own tables: lists inside lists, rows that scopes hide where the schema wants one, resolvers
 and computed fields that raise, columns that are null where the schema lets no null be."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
-from app.api.computed import computed
+from app.api.computed import batched, computed
 from app.api.connection import Connection, connection
 from app.api.context import Info
 from app.api.money import money
@@ -41,6 +45,20 @@ def _first_letter(category: str | None) -> str | None:
     return category and category[0]
 
 
+async def _views(_repositories: Any, ids: Sequence[UUID]) -> list[int]:
+    await asyncio.sleep(0)
+    return [id.int % 1000 for id in ids]
+
+
+async def _tag(_repositories: Any, keys: Sequence[tuple[datetime, Decimal]]) -> list[str]:
+    return [f"{created_at.isoformat()} {price:f}" for created_at, price in keys]
+
+
+async def _popular(_repositories: Any, names: Sequence[str]) -> list[str | Exception | None]:
+    """For a row with a long name it fails, and of some rows it knows nothing."""
+    return [ValueError("too long a name") if len(name) > 20 else None if name.startswith("t") else name.upper() for name in names]
+
+
 @strawberry.type
 class Product(Node):
     model = catalog.Product
@@ -54,6 +72,11 @@ class Product(Node):
     short: str | None = computed(_short, needs=("name",))
     letter: str | None = computed(_first_letter, needs=("category",))
     must_letter: str = computed(_first_letter, needs=("category",))
+
+    views: int = batched(_views, needs=("id",))
+    tag: str = batched(_tag, needs=("created_at", "price"))
+    popular: str | None = batched(_popular, needs=("name",))
+    must_popular: str = batched(_popular, needs=("name",))
 
     @strawberry.field
     def resolved(self) -> str | None:

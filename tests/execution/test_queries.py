@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
+from app.api.scalars import encode_id
 from app.execution.explain import explain
 from tests.execution.conftest import Both
 
@@ -22,6 +24,7 @@ BENCHMARK = {
 
 SKETCH = {
     "node": "query ($node: ID!) { node(id: $node) { id __typename ... on Product { name } } }",
+    "nodes": "query ($nodes: [ID!]!) { nodes(ids: $nodes) { id __typename ... on Product { name } ... on Order { items { lineTotal } } } }",
     "me": "{ me { id email role { name permissions { resource action } } store { name settings { currency } } } }",
     "product by sku": '{ product(sku: "SKU-1") { name inventory { available onHand reserved } stores { name } } }',
     "store": '{ store(domain: "store0.example.com") { name settings { currency timezone } } }',
@@ -37,11 +40,15 @@ SKETCH = {
 }
 
 
+MISSING = encode_id("Order", UUID(int=7))
+
+
 @pytest.mark.parametrize("name", [*BENCHMARK, *SKETCH])
 async def test_queries_of_the_sketch_are_compiled(both: Both, name: str) -> None:
     text = {**BENCHMARK, **SKETCH}[name]
     ids = both.pools.ids
-    variables = {"id": ids["Product"][0], "node": ids["Product"][1], "cart": ids["Cart"][0], "order": ids["Order"][0]}
+    variables: dict[str, Any] = {"id": ids["Product"][0], "node": ids["Product"][1], "cart": ids["Cart"][0], "order": ids["Order"][0]}
+    variables["nodes"] = [ids["Order"][1], ids["Product"][2], ids["Order"][0], ids["Product"][2], MISSING]
     await _assert_compiled(both, text, {key: value for key, value in variables.items() if f"${key}" in text})
 
 
@@ -108,3 +115,14 @@ async def test_explaining_what_is_left_to_resolvers_says_why(both: Both) -> None
     assert isinstance(operation, OperationDefinitionNode)
     shown = await explain(both.compiled, text, document, operation, {}, both.context(both.shop.viewers["anonymous"]))
     assert shown == {"execution": "standard", "reason": "denied", "detail": "Query.orders"}
+
+
+async def test_many_ids_are_one_statement_for_each_of_their_types(both: Both) -> None:
+    ids = both.pools.ids
+    text = SKETCH["nodes"]
+    document = parse(text)
+    operation = document.definitions[0]
+    assert isinstance(operation, OperationDefinitionNode)
+    given = {"nodes": [*ids["Order"][:3], *ids["Product"][:3]]}
+    shown = await explain(both.compiled, text, document, operation, given, both.context(both.shop.viewers["administrator"]))
+    assert list(shown["statements"]) == ["nodes: Order", "nodes: Product"]

@@ -1,0 +1,125 @@
+"""Runs the statements of root fields that are ready."""
+
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+
+from app.core.database import Statement
+from app.core.metrics import Metrics
+from app.core.operation import record
+from app.execution.fill import Filler
+from app.execution.pace import Pace, lanes
+from app.execution.plan import Root
+from app.execution.refusal import Refused
+from app.execution.together import together
+from app.execution.values import ANOMALY
+
+NOTHING = b"null"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What runs for one root field and one shape of its arguments."""
+
+    statement: Statement
+    root: Root
+    filler: Filler | None = None
+    pace: Pace = field(default_factory=Pace)
+
+    async def finished(self, found: bytes | None, repositories: Any) -> bytes:
+        """The answer that PostgreSQL composed, with the fields that Python works out."""
+        if found is None:
+            return NOTHING
+        if ANOMALY in found:
+            raise Refused("anomaly")
+        if self.filler is None:
+            return found
+        data = orjson.loads(found)
+        await self.filler.fill(data, repositories)
+        return orjson.dumps(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A root field that is ready to run: what stands before its value in the answer, its statement and the values to bind."""
+
+    head: bytes
+    prepared: Prepared
+    values: Mapping[str, Any]
+
+    @property
+    def runs(self) -> Sequence["Run"]:
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A root field that shows the rows of many ids, ready to run: a statement for each of their types, and the numbers of its ids."""
+
+    head: bytes
+    count: int
+    runs: Sequence[Run]
+    numbers: Sequence[Sequence[int]]
+
+
+Bound = Sequence[bytes | Run | Rows]
+"""A query that is ready to run, for one viewer: its root fields, those whose JSON needs no statement as that JSON."""
+
+
+class Runner:
+    """Runs root fields and times each statement under its root field's name."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def parts(self, bound: Bound, repositories: Any) -> list[bytes]:
+        """The root fields: one after the other, or over several connections at once where that saves time."""
+        if len(bound) == 1:
+            return [await self._part(bound[0], repositories)]
+        parts = [b""] * len(bound)
+
+        async def run(numbers: Sequence[int]) -> None:
+            for number in numbers:
+                parts[number] = await self._part(bound[number], repositories)
+
+        alone = repositories.session.current_transaction is not None
+        await together([run(numbers) for numbers in lanes([0.0 if alone else _seconds(root) for root in bound])])
+        return parts
+
+    async def _part(self, root: bytes | Run | Rows, repositories: Any) -> bytes:
+        if isinstance(root, Run):
+            prepared = root.prepared
+            found = await self._timed(prepared, repositories.session.fetch_value(prepared.statement, root.values))
+            return root.head + await prepared.finished(found, repositories)
+        return root if isinstance(root, bytes) else await self._rows(root, repositories)
+
+    async def _rows(self, nodes: Rows, repositories: Any) -> bytes:
+        found = [NOTHING] * nodes.count
+        for run, numbers in zip(nodes.runs, nodes.numbers, strict=True):
+            rows = await self._timed(run.prepared, repositories.session.fetch(run.prepared.statement, run.values))
+            for number, row in zip(numbers, rows, strict=True):
+                found[number] = await run.prepared.finished(row[0], repositories)
+        return b"%b[%b]" % (nodes.head, b",".join(found))
+
+    async def _timed(self, prepared: Prepared, fetching: Awaitable[T]) -> T:
+        """What a statement gives; its time is kept under the name of the root field."""
+        started = time.perf_counter()
+        result = "error"
+        try:
+            found = await fetching
+            result = "success"
+            return found
+        finally:
+            seconds = time.perf_counter() - started
+            prepared.pace.note(seconds)
+            record(self._metrics, prepared.root.body.repository, prepared.root.name, result, seconds)
+
+
+def _seconds(root: bytes | Run | Rows) -> float:
+    """How long the statements of a root field take."""
+    return 0.0 if isinstance(root, bytes) else sum(run.prepared.pace.seconds for run in root.runs)
