@@ -1,0 +1,108 @@
+"""Answers leave in one piece; what is too long for that waits for the client, not in memory."""
+
+import asyncio
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from app.protocol import MOST_WAITING, GatheringTransport
+from tests.serving import Caller, listening
+
+
+class Recorder(asyncio.Transport):
+    """Notes each write, as a socket would see it."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.1", 1)})
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_head_and_body_are_one_write() -> None:
+    socket = Recorder()
+    transport = GatheringTransport(socket)
+    transport.write(b"head ")
+    transport.write(b"body")
+    assert socket.writes == []
+
+    await asyncio.sleep(0)
+
+    assert socket.writes == [b"head body"]
+
+
+async def test_what_waits_leaves_before_the_connection_closes() -> None:
+    socket = Recorder()
+    transport = GatheringTransport(socket)
+    transport.write(b"last words")
+    transport.close()
+    await asyncio.sleep(0)
+    assert (socket.writes, socket.closed) == ([b"last words"], True)
+
+
+async def test_all_else_is_the_transports_own() -> None:
+    assert GatheringTransport(Recorder()).get_extra_info("peername") == ("192.0.2.1", 1)
+
+
+async def test_little_waits() -> None:
+    socket = Recorder()
+    transport = GatheringTransport(socket)
+    for _ in range(4):
+        transport.write(b"x" * MOST_WAITING)
+    assert sum(map(len, socket.writes)) >= 3 * MOST_WAITING
+
+
+CHUNK = 64 * 1024
+CHUNKS = 1000
+
+
+class Flood:
+    """Answers with more than any socket's buffer takes, as fast as it may."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(CHUNKS):
+            await send({"type": "http.response.body", "body": b"x" * CHUNK, "more_body": True})
+            self.sent += 1
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def test_a_slow_reader_holds_a_fast_writer_back() -> None:
+    flood: Any = Flood()
+    async with listening(flood) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=CHUNK)
+        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        await asyncio.sleep(0.5)
+        unread = flood.sent
+
+        received = 0
+        while piece := await reader.read(1024 * 1024):
+            received += len(piece)
+        writer.close()
+
+    assert unread < CHUNKS / 2
+    assert flood.sent == CHUNKS
+    assert received > CHUNK * CHUNKS
+
+
+async def test_pipelined_requests_get_their_answers_in_order(address: str, anonymous: Caller) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    paths = ("/healthz", "/nowhere", "/healthz")
+    writer.write(b"".join(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for path in paths))
+    statuses: list[bytes] = []
+    while len(statuses) < len(paths):
+        line = await asyncio.wait_for(reader.readline(), 10)
+        if line.startswith(b"HTTP/1.1 ") or b"HTTP/1.1 " in line:
+            statuses.append(line.split(b"HTTP/1.1 ")[1].split()[0])
+    writer.close()
+    assert statuses == [b"200", b"404", b"200"]
