@@ -21,6 +21,7 @@ from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator, usual_viewers
 from app.accounts.passwords import PasswordHasher
 from app.accounts.recovery import Recovery
+from app.accounts.sign_up import SignUp
 from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
@@ -62,6 +63,7 @@ class Services:
 
     passwords: PasswordHasher
     authenticator: Authenticator
+    sign_up: SignUp
     recovery: Recovery
     api_keys: ApiKeys
     payments: PaymentProvider
@@ -194,7 +196,15 @@ class Gateway:
             enabled=settings.rate_limits,
         )
         authenticator = Authenticator.from_settings(settings, passwords)
-        return Services(passwords, authenticator, Recovery(passwords), ApiKeys.from_settings(settings), TestPaymentProvider(), limiter)
+        return Services(
+            passwords,
+            authenticator,
+            SignUp.from_settings(settings, passwords, authenticator, limiter),
+            Recovery(passwords),
+            ApiKeys.from_settings(settings),
+            TestPaymentProvider(),
+            limiter,
+        )
 
     def _edge(self, resources: Resources, services: Services) -> Edge:
         settings = self._settings

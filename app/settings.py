@@ -72,6 +72,10 @@ def _log_format_of(data: dict[str, Any]) -> LogFormat:
     return LogFormat.CONSOLE if _in_development(data) else LogFormat.JSON
 
 
+def _sign_ups_at_once_of(data: dict[str, Any]) -> int:
+    return 1_000 if _in_development(data) else 30
+
+
 def _lower_case(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -260,6 +264,13 @@ class Settings(BaseSettings):
     )
     api_keys_per_user: int = Field(
         default=20, ge=0, le=10_000, description="Live API keys that one account may have; 0 lets nobody make one."
+    )
+    sign_ups_at_once: int = Field(
+        default_factory=_sign_ups_at_once_of,
+        ge=0,
+        le=1_000_000,
+        description="Sign-ups per hour of one address that give a session at once; those beyond must answer a mail first, so that nobody "
+        "finds out who has an account. 0: all of them.",
     )
     email_verification_lifetime: int = Field(
         default=86_400, ge=60, le=2_592_000, description="Seconds that the link to prove an email address is good."

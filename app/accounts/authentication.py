@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.accounts.conditions import held
 from app.accounts.mail import MailKind, enqueue_mail
-from app.accounts.models import PasswordChange, SessionEndReason, User, UserCreate, UserSession, UserSessionCreate, is_active_user
+from app.accounts.models import PasswordChange, SessionEndReason, User, UserSession, UserSessionCreate, is_active_user
 from app.accounts.passwords import PasswordHasher
 from app.accounts.repository import VIEWERS
 from app.api.context import RequestInfo
@@ -84,15 +84,6 @@ class Authenticator:
             del self._known[next(iter(self._known))]
         self._known[hashed] = known
 
-    async def sign_up(self, repositories: Any, account: UserCreate, request: RequestInfo) -> SignedIn:
-        """A new account and its first session: both or neither. Raises `UserError` for an email or a name that is taken."""
-        password_hash = await self._passwords.hash(account.password.get_secret_value())
-        async with repositories.transaction() as tx:
-            user = await tx.users.create_account(account, password_hash)
-            await enqueue_mail(tx, MailKind.EMAIL_VERIFICATION, user.email)
-            opened = await self._open(tx, user.id, request)
-        return await self._signed_in(repositories, opened)
-
     async def sign_in(self, repositories: Any, email: str, password: str, request: RequestInfo) -> SignedIn:
         """Open a session. Raises one and the same `UserError` whatever is wrong, after the same time."""
         metrics: Metrics = repositories.metrics
@@ -101,7 +92,9 @@ class Authenticator:
         metrics.logins.labels("failure" if user is None else "success").inc()
         if user is None:
             raise UserError(ErrorCode.INVALID_CREDENTIALS, "the email or the password is wrong")
-        return await self.open_session(repositories, user.id, request)
+        async with repositories.transaction() as tx:
+            opened = await self.begin(tx, user.id, request)
+        return await self.admit(repositories, opened)
 
     async def _proved(self, repositories: Any, email: str, password: str) -> User | None:
         """The user whose password it is. Takes as long when there is no such user."""
@@ -114,14 +107,8 @@ class Authenticator:
             await repositories.users.replace_password_hash(user.id, hashed, await self._passwords.hash(password))
         return user
 
-    async def open_session(self, repositories: Any, user_id: UUID, request: RequestInfo) -> SignedIn:
-        """A new session of a user who has proved to be it."""
-        async with repositories.transaction() as tx:
-            opened = await self._open(tx, user_id, request)
-        return await self._signed_in(repositories, opened)
-
-    async def _open(self, repositories: Any, user_id: UUID, request: RequestInfo) -> Opened:
-        """Write down a session; its token is good once the transaction has committed."""
+    async def begin(self, repositories: Any, user_id: UUID, request: RequestInfo) -> Opened:
+        """Write down a session of a user who has proved to be it; its token is good once the transaction has committed."""
         token, expires_at = new_token(), repositories.now() + self._lifetime
         session = UserSessionCreate(
             user_id=user_id,
@@ -133,7 +120,8 @@ class Authenticator:
         await repositories.user_sessions.create(session)
         return Opened(token, expires_at, await repositories.users.update_last_login(user_id))
 
-    async def _signed_in(self, repositories: Any, opened: Opened) -> SignedIn:
+    async def admit(self, repositories: Any, opened: Opened) -> SignedIn:
+        """Whom a session that has just begun stands for."""
         return SignedIn(opened, await self.authenticate(repositories, opened.token))
 
     async def end_session(self, repositories: Any, session_id: UUID, *, signed_out: bool = False) -> UserSession:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Self
+from uuid import UUID
 
 import structlog
 
@@ -32,6 +33,7 @@ class MailKind(StrEnum):
     EMAIL_VERIFICATION = "EMAIL_VERIFICATION"
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 - a kind, not a password
     PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105
+    SIGN_UP = "SIGN_UP"
 
 
 async def enqueue_mail(repositories: Any, kind: MailKind, email: str) -> None:
@@ -79,6 +81,34 @@ If it was not you, do nothing: your password stays as it is.
 """,
 )
 
+SIGN_UP = Letter(
+    VerificationPurpose.SIGN_UP,
+    "sign-up",
+    "Your sign-up",
+    """\
+Somebody, probably you, wants to make an account with this address.
+
+Open this link within {within} to go on:
+
+{link}
+
+If it was not you, do nothing: no account is made.
+""",
+)
+
+HAS_ACCOUNT = Letter(
+    VerificationPurpose.SIGN_UP,
+    "sign-up",
+    "Your sign-up",
+    """\
+Somebody, probably you, wants to make an account with this address. It has one already.
+
+Sign in where you always do, or ask there for a new password if you have lost it: {base}
+
+If it was not you, do nothing: your account stays as it is.
+""",
+)
+
 CHANGED = """\
 The password of your account has been changed, and every session of it was ended.
 
@@ -99,39 +129,47 @@ class AccountMails:
     def from_settings(cls, settings: Settings, repositories: Any, mailer: Mailer) -> Self:
         lifetimes = {
             VerificationPurpose.EMAIL_VERIFICATION: settings.email_verification_lifetime,
+            VerificationPurpose.SIGN_UP: settings.email_verification_lifetime,
             VerificationPurpose.PASSWORD_RESET: settings.password_reset_lifetime,
         }
         return cls(repositories, mailer, settings.public_url, lifetimes)
 
     async def send(self, arguments: Mapping[str, Any]) -> None:
         """The work of a job. Raises `MailFailed` where trying again may help; a mail that nobody will ever take is dropped."""
-        kind = MailKind(arguments["kind"])
-        user = await self._repositories.users.find_by_email(arguments["email"])
-        if user is None or not is_active_user(user):
-            return
+        kind, email = MailKind(arguments["kind"]), arguments["email"]
+        user: User | None = await self._repositories.users.find_by_email(email)
         try:
-            await self._send(kind, user)
+            if user is None:
+                await self._send_to_stranger(kind, email)
+            elif is_active_user(user):
+                await self._send_to_user(kind, user)
         except MailRefused as refused:
-            log.warning("mail_refused", kind=kind.value, user_id=str(user.id), reason=str(refused))
+            log.warning("mail_refused", kind=kind.value, reason=str(refused))
 
-    async def _send(self, kind: MailKind, user: User) -> None:
+    async def _send_to_stranger(self, kind: MailKind, email: str) -> None:
+        if kind is MailKind.SIGN_UP:
+            await self._send_letter(SIGN_UP, email)
+
+    async def _send_to_user(self, kind: MailKind, user: User) -> None:
         if kind is MailKind.PASSWORD_CHANGED:
             await self._mailer.send(Mail(user.email, "Your password was changed", CHANGED.format(base=self._base)))
         elif kind is MailKind.PASSWORD_RESET:
-            await self._send_token(RESET, user)
+            await self._send_letter(RESET, user.email, user.id)
+        elif kind is MailKind.SIGN_UP:
+            await self._send_letter(HAS_ACCOUNT, user.email)
         elif not user.email_verified:
-            await self._send_token(VERIFICATION, user)
+            await self._send_letter(VERIFICATION, user.email, user.id)
 
-    async def _send_token(self, letter: Letter, user: User) -> None:
+    async def _send_letter(self, letter: Letter, email: str, user_id: UUID | None = None) -> None:
         """Make a token that voids the one before, and send it. A mail that fails is written anew, with another token."""
         token, lifetime = new_token(), self._lifetimes[letter.purpose]
         verifications = self._repositories.verifications
-        issued = await verifications.issue(letter.purpose, user.email, user.id, token_hash(token), timedelta(seconds=lifetime))
+        issued = await verifications.issue(letter.purpose, email, user_id, token_hash(token), timedelta(seconds=lifetime))
         if issued is None:
-            log.warning("mail_withheld", purpose=letter.purpose.value, user_id=str(user.id))
+            log.warning("mail_withheld", purpose=letter.purpose.value)
             return
-        text = letter.text.format(link=self._link(letter.page, token), within=_spoken(lifetime))
-        await self._mailer.send(Mail(user.email, letter.subject, text))
+        text = letter.text.format(link=self._link(letter.page, token), within=_spoken(lifetime), base=self._base)
+        await self._mailer.send(Mail(email, letter.subject, text))
         await verifications.count_mail(issued.id)
 
     def _link(self, page: str, token: str) -> str:

@@ -14,7 +14,7 @@ from app.accounts.models import (
     PasswordReset,
     PasswordResetRequest,
     RoleAssignment,
-    UserCreate,
+    SignUpRequest,
     UserUpdate,
 )
 from app.accounts.types import (
@@ -45,6 +45,7 @@ class SignUpInput:
     password: str = strawberry.field(description="8 to 128 characters, whichever you like.")
     first_name: str | None = UNSET
     last_name: str | None = UNSET
+    email_token: str | None = strawberry.field(default=UNSET, description="From the mail, after CONFIRMATION_REQUIRED.")
 
 
 @strawberry.input
@@ -107,10 +108,14 @@ def _answer(info: Info, signed_in: SignedIn) -> AuthPayload:
 
 @strawberry.type
 class AccountsMutation:
-    @mutation(access=public, rate=Rate("10/minute", per=Per.ADDRESS), description="Make an account and sign in with it.")
+    @mutation(
+        access=public,
+        rate=Rate("10/minute", per=Per.ADDRESS),
+        description="Make an account and sign in with it. CONFIRMATION_REQUIRED asks to look for a mail that says how to go on.",
+    )
     async def sign_up(self, info: Info, input: SignUpInput) -> AuthPayload | None:
-        account, context = validated(UserCreate, input), info.context
-        return _answer(info, await context.services.authenticator.sign_up(context.repositories.unscoped, account, context.request))
+        asked, context = validated(SignUpRequest, input), info.context
+        return _answer(info, await context.services.sign_up.sign_up(context.repositories.unscoped, asked, context.request))
 
     @mutation(access=public, rate=Rate("10/minute", per=Per.ADDRESS), description="Open a session with an email and a password.")
     async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:

@@ -88,6 +88,12 @@ class RateLimiter:
         elif request.ip_address:
             await self._take(quota, network(request.ip_address), request.reply)
 
+    async def is_within(self, quota: Quota, request: RequestInfo) -> bool:
+        """Whether an address stays below what is met with more care rather than refused; counts once more. Nobody is told how it stands."""
+        if not self._enabled or not request.ip_address:
+            return True
+        return (await self._quotas.take(quota.item, network(request.ip_address))).granted
+
     async def _take(self, quota: Quota, who: str, reply: Reply) -> None:
         if not self._enabled:
             return

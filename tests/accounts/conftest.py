@@ -1,9 +1,12 @@
-"""A gateway of the test's own."""
+"""Gateways: one of the test's own, and one for all tests that read mails."""
 
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import make_url
 
+from tests.accounts.mailing import Shop, mailing
+from tests.conftest import fresh_database
 from tests.serving import Caller, gateway, settings_for
 
 
@@ -12,3 +15,10 @@ async def caller(database_url: str) -> AsyncIterator[Caller]:
     """Somebody without an account who reaches a gateway on an empty database."""
     async with gateway(settings_for(database_url)) as caller:
         yield caller
+
+
+@pytest.fixture(scope="session")
+async def shop(postgres: str, migrated: str) -> AsyncIterator[Shop]:
+    """A gateway that sends mails; everybody in it is of a test's own."""
+    async with fresh_database(postgres, make_url(migrated).database or "") as dsn, mailing(dsn) as shop:
+        yield shop

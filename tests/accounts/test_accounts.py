@@ -43,7 +43,7 @@ async def test_a_new_account_is_signed_in_and_nobody_else(caller: Caller) -> Non
 @pytest.mark.parametrize(
     ("change", "field", "code"),
     [
-        ({"email": "ANNA@EXAMPLE.COM"}, "email", "TAKEN"),
+        ({"email": "ANNA@EXAMPLE.COM"}, "email", "CONFIRMATION_REQUIRED"),
         ({"username": "Anna"}, "username", "TAKEN"),
         ({"email": "no address"}, "email", "INVALID"),
         ({"username": "a"}, "username", "INVALID"),

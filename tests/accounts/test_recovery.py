@@ -1,26 +1,17 @@
 """Proving an address and setting a new password by mail, over HTTP and a real SMTP server."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 
 from tests.accounts.keys import create_key
-from tests.conftest import fresh_database
-from tests.mail_server import Mailbox, mail_server
-from tests.serving import SIGN_IN, SIGN_UP, Caller, eventually, gateway, settings_for
+from tests.accounts.mailing import PASSWORD, PROVE, Shop, found
+from tests.serving import SIGN_UP, gateway, settings_for
 
-PASSWORD = "correct horse battery"
 NEW = "a quite different one"
 RESET = "Your new password"
-PROVE = "Is this your address?"
-LINK = re.compile(r"https://shop\.example/(?P<page>[\w-]+)#token=(?P<token>[\w-]{43})\s")
 ME = "{ me { emailVerified } }"
 
 REQUEST = "mutation ($email: String!) { requestPasswordReset(input: { email: $email }) { requested userErrors { field code } } }"
@@ -33,66 +24,14 @@ VERIFY = "mutation ($token: String!) { verifyEmail(input: { token: $token }) { e
 SEND_AGAIN = "mutation { requestEmailVerification { requested userErrors { field code } } }"
 REFUSED = {"userErrors": [{"field": ["token"], "code": "INVALID"}]}
 
-_numbers = count(1)
+
+async def reset_token(shop: Shop, email: str, count: int = 1) -> str:
+    await shop.caller.ask(REQUEST, email=email)
+    return await shop.token(email, RESET, count)
 
 
-@dataclass
-class Shop:
-    """A gateway that sends its mails to a server of ours, and does its own background work."""
-
-    caller: Caller
-    mailbox: Mailbox
-    dsn: str
-
-    async def sign_up(self) -> tuple[Caller, str]:
-        name = f"person{next(_numbers)}"
-        email = f"{name}@example.com"
-        answer = await self.caller.ask(SIGN_UP, input={"email": email, "username": name, "password": PASSWORD})
-        return Caller(self.caller.http, answer["signUp"]["session"]["token"]), email
-
-    async def token(self, email: str, subject: str, count: int = 1) -> str:
-        """The token in the last mail to an address."""
-        return found(await self.mailbox.last_to(email, subject, count=count))["token"]
-
-    async def reset_token(self, email: str, count: int = 1) -> str:
-        await self.caller.ask(REQUEST, email=email)
-        return await self.token(email, RESET, count)
-
-    async def reset(self, token: str, password: str = NEW) -> Any:
-        return (await self.caller.ask(RESET_PASSWORD, token=token, password=password))["resetPassword"]
-
-    async def may_sign_in(self, email: str, password: str) -> bool:
-        answer = await self.caller.ask(SIGN_IN, input={"email": email, "password": password})
-        return bool(answer["signIn"]["session"])
-
-    async def sql(self, statement: str, *values: Any) -> Any:
-        connection = await asyncpg.connect(self.dsn, timeout=10)
-        try:
-            return await connection.fetchval(statement, *values)
-        finally:
-            await connection.close()
-
-    async def idle(self) -> None:
-        """Wait until every job is done."""
-
-        async def done() -> bool:
-            return bool(await self.sql("select count(*) from pgqueuer") == 0)
-
-        await eventually(done)
-
-
-def found(text: str) -> dict[str, str]:
-    match = LINK.search(text)
-    assert match is not None, text
-    return match.groupdict()
-
-
-@pytest.fixture(scope="module")
-async def shop(postgres: str, migrated: str) -> AsyncIterator[Shop]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn, mail_server() as mailbox:
-        given = {"mail_url": mailbox.url, "public_url": "https://shop.example", "run_jobs": True}
-        async with gateway(settings_for(dsn, **given)) as caller:
-            yield Shop(caller, mailbox, dsn)
+async def reset(shop: Shop, token: str, password: str = NEW) -> Any:
+    return (await shop.caller.ask(RESET_PASSWORD, token=token, password=password))["resetPassword"]
 
 
 async def test_an_address_is_proved_once(shop: Shop) -> None:
@@ -126,13 +65,13 @@ async def test_the_mail_to_prove_an_address_can_be_sent_again_until_it_is(shop: 
 async def test_a_new_password_takes_the_place_of_the_old_and_ends_every_session(shop: Shop) -> None:
     anna, email = await shop.sign_up()
     phone = await shop.caller.sign_in(email, PASSWORD)
-    token = await shop.reset_token(email.upper())
-    assert await shop.reset(token) == {"passwordReset": True, "userErrors": []}
+    token = await reset_token(shop, email.upper())
+    assert await reset(shop, token) == {"passwordReset": True, "userErrors": []}
     assert [(await one.post(ME)).status_code for one in (anna, phone)] == [401, 401]
     assert [await shop.may_sign_in(email, password) for password in (PASSWORD, NEW)] == [False, True]
     assert (await (await shop.caller.sign_in(email, NEW)).ask(ME))["me"]["emailVerified"] is True
     assert "https://shop.example" in await shop.mailbox.last_to(email, "Your password was changed")
-    assert await shop.reset(token, PASSWORD) == {"passwordReset": False, **REFUSED}
+    assert await reset(shop, token, PASSWORD) == {"passwordReset": False, **REFUSED}
     assert await shop.may_sign_in(email, NEW)
 
 
@@ -175,16 +114,16 @@ async def test_the_work_is_the_same_with_and_without_an_account(database_url: st
 
 async def test_only_the_last_token_is_good(shop: Shop) -> None:
     _, email = await shop.sign_up()
-    first, second = await shop.reset_token(email), await shop.reset_token(email, 2)
-    assert await shop.reset(first) == {"passwordReset": False, **REFUSED}
-    assert (await shop.reset(second))["passwordReset"]
+    first, second = await reset_token(shop, email), await reset_token(shop, email, 2)
+    assert await reset(shop, first) == {"passwordReset": False, **REFUSED}
+    assert (await reset(shop, second))["passwordReset"]
 
 
 async def test_a_token_is_good_for_one_purpose(shop: Shop) -> None:
     _, email = await shop.sign_up()
-    proof, reset = await shop.token(email, PROVE), await shop.reset_token(email)
-    assert await shop.reset(proof) == {"passwordReset": False, **REFUSED}
-    assert (await shop.caller.ask(VERIFY, token=reset))["verifyEmail"]["emailVerified"] is False
+    proof, renewal = await shop.token(email, PROVE), await reset_token(shop, email)
+    assert await reset(shop, proof) == {"passwordReset": False, **REFUSED}
+    assert (await shop.caller.ask(VERIFY, token=renewal))["verifyEmail"]["emailVerified"] is False
 
 
 @pytest.mark.parametrize(
@@ -197,46 +136,46 @@ async def test_a_token_is_good_for_one_purpose(shop: Shop) -> None:
 )
 async def test_a_token_ends_with_its_time_its_account_and_its_address(shop: Shop, change: str) -> None:
     _, email = await shop.sign_up()
-    token = await shop.reset_token(email)
+    token = await reset_token(shop, email)
     await shop.sql(change, email)
-    assert await shop.reset(token) == {"passwordReset": False, **REFUSED}
+    assert await reset(shop, token) == {"passwordReset": False, **REFUSED}
 
 
 async def test_of_many_uses_at_once_one_counts(shop: Shop) -> None:
     _, email = await shop.sign_up()
-    token = await shop.reset_token(email)
-    answers = await asyncio.gather(*(shop.reset(token, f"{NEW} {number}") for number in range(6)))
+    token = await reset_token(shop, email)
+    answers = await asyncio.gather(*(reset(shop, token, f"{NEW} {number}") for number in range(6)))
     (winner,) = [number for number, answer in enumerate(answers) if answer["passwordReset"]]
     assert await shop.may_sign_in(email, f"{NEW} {winner}")
 
 
 async def test_what_no_password_or_token_can_be_is_refused_and_the_token_kept(shop: Shop) -> None:
     _, email = await shop.sign_up()
-    token = await shop.reset_token(email)
+    token = await reset_token(shop, email)
     for given, password, field in ((token, "short", "password"), ("x" * 201, NEW, "token")):
-        assert await shop.reset(given, password) == {"passwordReset": False, "userErrors": [{"field": [field], "code": "INVALID"}]}
+        assert await reset(shop, given, password) == {"passwordReset": False, "userErrors": [{"field": [field], "code": "INVALID"}]}
     assert (await shop.caller.ask(REQUEST, email="no address"))["requestPasswordReset"]["userErrors"][0]["field"] == ["email"]
-    assert (await shop.reset(token))["passwordReset"]
+    assert (await reset(shop, token))["passwordReset"]
 
 
 async def test_nobody_can_fill_a_mailbox_or_void_what_is_in_it(shop: Shop) -> None:
     _, email = await shop.sign_up()
     for number in range(5):
-        token = await shop.reset_token(email, number + 1)
+        token = await reset_token(shop, email, number + 1)
     for _ in range(3):
         await shop.caller.ask(REQUEST, email=email)
     await shop.idle()
     assert len(shop.mailbox.to(email, RESET)) == 5
-    assert (await shop.reset(token))["passwordReset"]
+    assert (await reset(shop, token))["passwordReset"]
     await shop.sql("update verifications set mails_since = mails_since - interval '61 minutes' where email = $1", email)
-    await shop.reset_token(email, 6)
+    await reset_token(shop, email, 6)
 
 
 async def test_a_mail_that_fails_is_sent_later_and_one_that_is_refused_never(shop: Shop) -> None:
     _, email = await shop.sign_up()
     await shop.idle()
     shop.mailbox.replies.append("451 try again later")
-    assert (await shop.reset(await shop.reset_token(email)))["passwordReset"]
+    assert (await reset(shop, await reset_token(shop, email)))["passwordReset"]
     await shop.idle()
     shop.mailbox.replies.append("550 no such mailbox")
     await shop.caller.ask(REQUEST, email=email)
@@ -247,7 +186,7 @@ async def test_a_mail_that_fails_is_sent_later_and_one_that_is_refused_never(sho
 async def test_no_token_can_be_read_from_the_database(shop: Shop) -> None:
     _, email = await shop.sign_up()
     shop.mailbox.replies.append("451 try again later")
-    tokens = [await shop.reset_token(email), await shop.token(email, PROVE)]
+    tokens = [await reset_token(shop, email), await shop.token(email, PROVE)]
     everything = ""
     connection = await asyncpg.connect(shop.dsn)
     for table in ("verifications", "pgqueuer", "pgqueuer_log", "users", "user_sessions"):
@@ -263,7 +202,7 @@ async def test_who_had_not_proved_the_address_may_be_a_stranger_with_keys(shop: 
     key = await create_key(squatter, "orders:read")
     if proved:
         await shop.caller.ask(VERIFY, token=await shop.token(email, PROVE))
-    await shop.reset(await shop.reset_token(email))
+    await reset(shop, await reset_token(shop, email))
     status = await shop.sql("select status from api_keys where key_identifier = $1", key["apiKey"]["keyIdentifier"])
     assert status == ("ACTIVE" if proved else "REVOKED")
 

@@ -316,6 +316,12 @@ class PasswordChange(PasswordInput):
     current_password: SecretStr
 
 
+class SignUpRequest(UserCreate):
+    """A new account as its owner asks for it; the token from a mail proves the address."""
+
+    email_token: Annotated[str, Passage(MAX_TOKEN_LENGTH)] | None = Field(None, repr=False)
+
+
 class PasswordResetRequest(Input):
     """Whose password is to be set anew."""
 

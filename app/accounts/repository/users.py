@@ -54,7 +54,7 @@ class UserRepository(Standing[User]):
 
     async def create_account(self, account: UserCreate, password_hash: str) -> User:
         """A new account; the email keeps its spelling and is unique without regard to case. Raises `UserError` when it is taken."""
-        values = {name: value for name, value in as_values(account).items() if name != "password"}
+        values = {name: value for name, value in as_values(account).items() if name in self.columns}
         return await self.create({**values, "password_hash": password_hash})
 
     async def find_by_email(self, email: str, *, include_deleted: bool = False) -> User | None:
