@@ -18,10 +18,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.accounts.api_keys import ApiKeys
-from app.accounts.authentication import Authenticator, usual_viewers
+from app.accounts.authentication import Authenticator
 from app.accounts.passwords import PasswordHasher
 from app.accounts.recovery import Recovery
 from app.accounts.sign_up import SignUp
+from app.accounts.usage import KeyUsage
+from app.accounts.viewers import usual_viewers
 from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
@@ -66,6 +68,7 @@ class Services:
     sign_up: SignUp
     recovery: Recovery
     api_keys: ApiKeys
+    key_usage: KeyUsage
     payments: PaymentProvider
     rate_limiter: RateLimiter
 
@@ -156,8 +159,9 @@ class Gateway:
         settings = self._settings
         migrate = not settings.is_production or settings.database_url is None
         resources = await stack.enter_async_context(open_resources(settings, migrate=migrate, metrics=self._metrics))
-        services = self._services(await stack.enter_async_context(self._quotas()))
+        services = self._services(resources, await stack.enter_async_context(self._quotas()))
         stack.callback(services.passwords.close)
+        await stack.enter_async_context(services.key_usage.running())
         self._endpoint = self._make_endpoint(resources, services)
         self._health.checks.update(checks(resources))
         if settings.demo_data:
@@ -185,7 +189,7 @@ class Gateway:
         yield quotas
         await quotas.close()
 
-    def _services(self, quotas: Quotas) -> Services:
+    def _services(self, resources: Resources, quotas: Quotas) -> Services:
         settings = self._settings
         passwords = PasswordHasher.from_settings(settings)
         limiter = RateLimiter(
@@ -195,13 +199,15 @@ class Gateway:
             per_user=settings.rate_limit_per_user,
             enabled=settings.rate_limits,
         )
-        authenticator = Authenticator.from_settings(settings, passwords)
+        api_keys = ApiKeys.from_settings(settings)
+        authenticator = Authenticator.from_settings(settings, passwords, api_keys)
         return Services(
             passwords,
             authenticator,
             SignUp.from_settings(settings, passwords, authenticator, limiter),
             Recovery(passwords),
-            ApiKeys.from_settings(settings),
+            api_keys,
+            KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
             TestPaymentProvider(),
             limiter,
         )
@@ -219,6 +225,8 @@ class Gateway:
         async def authenticate(info: RequestInfo) -> RepositoryFactory:
             viewer = await services.authenticator.authenticate(resources.repositories, info.token)
             await services.rate_limiter.admit_viewer(info, viewer)
+            if viewer.key is not None:
+                services.key_usage.count(viewer.key.id)
             return scoped(viewer)
 
         options = EndpointOptions(

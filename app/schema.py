@@ -12,6 +12,7 @@ from app.api.context import Info
 from app.api.declared import show_access
 from app.api.node import NodeQuery
 from app.api.scalars import SCALARS
+from app.api.scopes import enforce_scopes
 from app.carts.mutations import CartMutation
 from app.carts.queries import CartQuery
 from app.catalog.mutations import CatalogMutation
@@ -33,6 +34,7 @@ def create_schema() -> strawberry.Schema:
         config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
     )
     show_access(schema)
+    enforce_scopes(schema._schema)  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
     return schema
 
 

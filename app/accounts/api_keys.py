@@ -1,9 +1,10 @@
-"""API keys: how one is written, what is stored of it, and how it is made.
+"""API keys: how one is written, what is stored of it, how it is made, and whom it stands for.
 
 A key is written `identifier.secret`. The identifier is public and finds the row; the secret is shown once, when the key is made.
 """
 
 import hmac
+import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,10 +12,20 @@ from typing import Any, Self
 from uuid import UUID
 
 from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyRequest
+from app.accounts.scopes import SCOPES
+from app.accounts.viewers import Known, known
+from app.api.errors import UNAUTHENTICATED, AccessDenied
 from app.core.errors import ErrorCode, UserError
+from app.core.metrics import Metrics
+from app.core.security import KeyUse
 from app.settings import Settings
 
 IDENTIFIER_BYTES, SECRET_BYTES = 16, 32
+SEPARATOR = "."
+API_KEY = re.compile(r"([A-Za-z0-9_-]{8,60})\.([A-Za-z0-9_-]{20,100})", re.ASCII)
+NO_HASH = "0" * 64
+"""What a secret is compared with where no key is live, so that this takes as long."""
+
 DEFAULT_LIFETIME = timedelta(days=365)
 """Of a key whose maker does not say when it is to end (specification, API key management)."""
 
@@ -28,7 +39,7 @@ class IssuedKey:
 
 
 class ApiKeys:
-    """Makes API keys. `max_lifetime` in seconds; `per_user` is how many live keys an account may have."""
+    """Makes API keys, and finds whom one stands for. `max_lifetime` in seconds; `per_user` is how many live keys an account may have."""
 
     def __init__(self, *, max_lifetime: int, per_user: int) -> None:
         self._max_lifetime = timedelta(seconds=max_lifetime)
@@ -54,7 +65,26 @@ class ApiKeys:
             expires_at=asked.expires_at or min(repositories.now() + DEFAULT_LIFETIME, latest),
         )
         row = await repositories.api_keys.create_within(key, self._per_user)
-        return IssuedKey(row, f"{identifier}.{secret}")
+        return IssuedKey(row, f"{identifier}{SEPARATOR}{secret}")
+
+    async def find(self, repositories: Any, text: str, generation: int) -> Known:
+        """Whom a key stands for. Raises one and the same `AccessDenied`, after the same work, for one that is unknown, revoked, expired
+        or another's secret, or whose owner may not act."""
+        parts = API_KEY.fullmatch(text)
+        identifier, secret = parts.groups() if parts else ("", "")
+        holder = await repositories.api_keys.find_holder(identifier)
+        good = hmac.compare_digest(NO_HASH if holder is None else holder.key_hash, secret_hash(identifier, secret))
+        metrics: Metrics = repositories.metrics
+        metrics.api_keys.labels("success" if good else "failure").inc()
+        if holder is None or not good:
+            raise AccessDenied(UNAUTHENTICATED, "the API key is unknown, or is no longer good; make a new one")
+        key = KeyUse(holder.id, SCOPES.intersection(holder.scopes), holder.rate_limit)
+        return known(holder, repositories.now(), generation, key=key)
+
+
+def is_api_key(token: str) -> bool:
+    """Whether a bearer token is written as a key; the tokens of sessions have no dot."""
+    return SEPARATOR in token
 
 
 def secret_hash(identifier: str, secret: str) -> str:

@@ -1,7 +1,7 @@
-"""From a bearer token to a viewer, and from credentials to a token.
+"""From a bearer token, a session's or an API key, to a viewer, and from credentials to a token.
 
 What a token stands for is remembered for a few seconds, so that a busy session costs no statement per request. The repositories make every
-process forget it at once when a session ends, or an account, a role or a permission changes.
+process forget it at once when a session ends or a key is revoked, or an account, a role or a permission changes.
 """
 
 from dataclasses import dataclass, field
@@ -9,30 +9,20 @@ from datetime import datetime, timedelta
 from typing import Any, Self, cast
 from uuid import UUID
 
-from app.accounts.conditions import held
+from app.accounts.api_keys import ApiKeys, is_api_key
 from app.accounts.mail import MailKind, enqueue_mail
 from app.accounts.models import PasswordChange, SessionEndReason, User, UserSession, UserSessionCreate, is_active_user
 from app.accounts.passwords import PasswordHasher
 from app.accounts.repository import VIEWERS
+from app.accounts.viewers import Known, known
 from app.api.context import RequestInfo
 from app.api.errors import UNAUTHENTICATED, AccessDenied
 from app.core.errors import Conflict, ErrorCode, UserError
 from app.core.metrics import Metrics
-from app.core.security import ANONYMOUS, ANY, Viewer, ViewerKind, new_token, token_hash
+from app.core.security import ANONYMOUS, Viewer, new_token, token_hash
 from app.settings import Settings
 
-REMEMBERED = timedelta(seconds=15)
 MAX_REMEMBERED = 20_000
-MOST_ROLES = 14
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a token stood for when it was looked up: good until `good_until`, and while nothing has changed since (`generation`)."""
-
-    viewer: Viewer
-    good_until: datetime
-    generation: int
 
 
 @dataclass(frozen=True)
@@ -55,15 +45,16 @@ class SignedIn:
 class Authenticator:
     """Finds the viewer behind a token, and opens and ends sessions. `lifetime` and `idle` in seconds."""
 
-    def __init__(self, passwords: PasswordHasher, *, lifetime: int, idle: int) -> None:
+    def __init__(self, passwords: PasswordHasher, api_keys: ApiKeys, *, lifetime: int, idle: int) -> None:
         self._passwords = passwords
+        self._api_keys = api_keys
         self._lifetime = timedelta(seconds=lifetime)
         self._idle = timedelta(seconds=idle)
         self._known: dict[str, Known] = {}
 
     @classmethod
-    def from_settings(cls, settings: Settings, passwords: PasswordHasher) -> Self:
-        return cls(passwords, lifetime=settings.session_lifetime, idle=settings.session_idle_timeout)
+    def from_settings(cls, settings: Settings, passwords: PasswordHasher, api_keys: ApiKeys) -> Self:
+        return cls(passwords, api_keys, lifetime=settings.session_lifetime, idle=settings.session_idle_timeout)
 
     async def authenticate(self, repositories: Any, token: str | None) -> Viewer:
         """The viewer of a request. Raises `AccessDenied` for a token that is not, or no longer, good."""
@@ -71,12 +62,12 @@ class Authenticator:
             return ANONYMOUS
         hashed = token_hash(token)
         generation = repositories.cache.generation(VIEWERS)
-        known = self._known.get(hashed)
-        if known is None or known.generation != generation or known.good_until <= repositories.now():
+        found = self._known.get(hashed)
+        if found is None or found.generation != generation or found.good_until <= repositories.now():
             self._known.pop(hashed, None)
-            known = await self._find(repositories, hashed, generation)
-            self._remember(hashed, known)
-        return known.viewer
+            found = await self._find(repositories, token, generation)
+            self._remember(hashed, found)
+        return found.viewer
 
     def _remember(self, hashed: str, known: Known) -> None:
         """Those looked up longest ago are forgotten first."""
@@ -143,26 +134,12 @@ class Authenticator:
             await enqueue_mail(tx, MailKind.PASSWORD_CHANGED, user.email)
         return cast(User, user)
 
-    async def _find(self, repositories: Any, hashed: str, generation: int) -> Known:
-        holder = await repositories.user_sessions.find_holder(hashed, self._idle)
+    async def _find(self, repositories: Any, token: str, generation: int) -> Known:
+        if is_api_key(token):
+            return await self._api_keys.find(repositories, token, generation)
+        holder = await repositories.user_sessions.find_holder(token_hash(token), self._idle)
         if holder is None:
             raise AccessDenied(UNAUTHENTICATED, "the session has ended or never was; sign in again")
         if holder.untouched:
             await repositories.user_sessions.update_last_activity(holder.id)
-        now = repositories.now()
-        rights = held(holder.permissions, holder.conditional, now)
-        viewer = Viewer(_kind(rights.permissions), holder.user_id, holder.store_id, holder.id, rights.permissions)
-        return Known(viewer, min(holder.expires_at, rights.until or holder.expires_at, now + REMEMBERED), generation)
-
-
-async def usual_viewers(repositories: Any) -> list[Viewer]:
-    """A viewer of each kind that asks: nobody, a shopper, and holders of the active roles, as far as they have different permissions."""
-    roles = await repositories.roles.find_many({"is_active": True}, limit=MOST_ROLES)
-    held: set[frozenset[str]] = {await repositories.roles.get_all_permissions(role.id) for role in roles} | {frozenset()}
-    return [ANONYMOUS, *(Viewer(_kind(permissions), UUID(int=0), permissions=permissions) for permissions in held)]
-
-
-def _kind(permissions: frozenset[str]) -> ViewerKind:
-    if f"{ANY}:{ANY}" in permissions:
-        return ViewerKind.ADMINISTRATOR
-    return ViewerKind.STAFF if permissions else ViewerKind.SHOPPER
+        return known(holder, repositories.now(), generation, session_id=holder.id)

@@ -1,6 +1,7 @@
 """Collects what the fields of a schema declare: for executors that read declarations instead of calling resolvers."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from strawberry.types.field import StrawberryField
 from app.api.connection import page_request
 from app.api.node import node_type
 from app.api.permissions import Guard, directive_of
+from app.api.scopes import DEFINITION, required_scope
 from app.core.security import Viewer
 from app.execution.declarations import (
     Batched,
@@ -32,9 +34,6 @@ from app.execution.declarations import (
     Relation,
     Total,
 )
-
-DEFINITION = "strawberry-definition"
-"""Under which name Strawberry keeps its own definitions in those of graphql-core."""
 
 SOURCES: dict[str, Callable[[Any], Any]] = {
     "relation": lambda found: found,
@@ -76,7 +75,7 @@ def _fields(schema: strawberry.Schema, kind: GraphQLObjectType, model: Any) -> d
         if isinstance(definition, StrawberryField):
             declared = _declared(schema, definition, model)
             if declared is not None:
-                found[name] = declared
+                found[name] = replace(declared, scope=required_scope(schema._schema, kind, field))  # noqa: SLF001
     return found
 
 

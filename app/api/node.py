@@ -9,7 +9,7 @@ import strawberry
 from graphql import GraphQLResolveInfo
 
 from app.api.context import Info
-from app.api.permissions import Access, check, protected, public
+from app.api.permissions import Access, by_type, check, check_key, protected
 from app.api.scalars import decode_any_id, encode_id
 from app.core.errors import BadInput
 from app.core.security import Viewer
@@ -63,14 +63,14 @@ def _locate_all(_viewer: Viewer, ids: Sequence[str]) -> list[tuple[str, UUID]]:
 class NodeQuery:
     @strawberry.field(
         description="Any object by its global id, as far as its type lets the caller have one; null where the caller sees none.",
-        **protected(public, node=NodeLookup(_locate)),
+        **protected(by_type, node=NodeLookup(_locate)),
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         return cast(Node | None, await _load(info, _locate(info.context.viewer, id), "id"))
 
     @strawberry.field(
         description="Objects by their global ids, in the same order, each as `node` gives it.",
-        **protected(public, nodes=NodesLookup(_locate_all)),
+        **protected(by_type, nodes=NodesLookup(_locate_all)),
     )
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         places = _locate_all(info.context.viewer, ids)
@@ -82,6 +82,7 @@ async def _load(info: Info, place: tuple[str, UUID], argument: str) -> Any:
     kind = node_type(info.schema.get_type_by_name(type_name))
     if kind is None:
         raise BadInput(argument, "is the id of no kind of object here")
+    check_key(kind.access.key_scope, info.context.viewer)
     check(kind.access, info.context.viewer)
     model = kind.model
     rows = getattr(info.context.repositories, model.__tablename__)

@@ -6,7 +6,7 @@
         access = own("orders:read")
 
 A field without an access of its own is open to whoever has the object; `node(id)` asks for the access of the type. Which rows are whose is
-for the row scopes of repositories.
+for the row scopes of repositories, and what an API key must be good for follows from all this (`api.scopes`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,25 +14,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import strawberry
+from strawberry import UNSET
 from strawberry.extensions import FieldExtension
 from strawberry.schema_directive import Location
 from strawberry.types.field import StrawberryField
 
 from app.api.errors import FORBIDDEN, UNAUTHENTICATED, AccessDenied
-from app.core.security import Viewer, ViewerKind
-from app.execution.declarations import Access
+from app.core.security import ANY, Viewer, ViewerKind
+from app.execution.declarations import NO_KEY, Access
 
 __all__ = [
     "Access",
     "Guard",
     "Inherited",
     "as_parent",
+    "by_type",
+    "check",
+    "check_key",
     "guarded",
     "of_others",
     "own",
     "personal",
     "protected",
     "public",
+    "published",
     "requires",
     "signed_in",
     "with_parent",
@@ -41,22 +46,27 @@ __all__ = [
 PLACES = [Location.FIELD_DEFINITION, Location.OBJECT]
 
 
-@strawberry.schema_directive(locations=PLACES, description="Open to everybody.")
+@strawberry.schema_directive(locations=PLACES, description="Open to everybody. An API key needs the scope of the type that is shown.")
 class Public:
-    pass
+    scope: str | None = strawberry.directive_field(name="scope", default=UNSET)
 
 
-@strawberry.schema_directive(locations=PLACES, description="Needs a signed-in account.")
+@strawberry.schema_directive(locations=PLACES, description="Needs a signed-in account: a person, not an API key.")
 class Authenticated:
     pass
 
 
-@strawberry.schema_directive(locations=PLACES, description="Needs this permission, in the form `resource:action`.")
+@strawberry.schema_directive(
+    locations=PLACES, description="Needs this permission, in the form `resource:action`; an API key needs it as a scope."
+)
 class Requires:
     permission: str
 
 
-@strawberry.schema_directive(locations=PLACES, description="Needs a signed-in account and, for what is not its own, this permission.")
+@strawberry.schema_directive(
+    locations=PLACES,
+    description="Needs a signed-in account and, for what is not its own, this permission; an API key always needs it as a scope.",
+)
 class RequiresForOthers:
     permission: str
 
@@ -76,7 +86,7 @@ def directive_of(access: Access) -> object:
         return RequiresForOthers(permission=access.permission or "")
     if access.permission:
         return Requires(permission=access.permission)
-    return Authenticated() if access.authenticated else Public()
+    return Authenticated() if access.authenticated else Public(scope=UNSET if access.scope in (None, ANY) else access.scope)
 
 
 def check(access: Access, viewer: Viewer) -> None:
@@ -86,6 +96,15 @@ def check(access: Access, viewer: Viewer) -> None:
     if not viewer.is_authenticated:
         raise AccessDenied(UNAUTHENTICATED, "sign in first: send `Authorization: Bearer <token>`")
     raise AccessDenied(FORBIDDEN, f"this needs the permission {access.permission}")
+
+
+def check_key(scope: str, viewer: Viewer) -> None:
+    """Raises `AccessDenied` for a request with an API key that is not good for this."""
+    if viewer.key is None or scope in viewer.key.scopes:
+        return
+    if scope in (NO_KEY, f"{ANY}:{ANY}"):
+        raise AccessDenied(FORBIDDEN, "this is not for API keys; sign in")
+    raise AccessDenied(FORBIDDEN, f"the API key has no scope {scope}")
 
 
 @dataclass(frozen=True)
@@ -102,8 +121,16 @@ class Inherited(Access):
 
 
 public = Access()
+by_type = Access(scope=ANY)
+"""Open to everybody, as far as the type of what is asked for lets them."""
+
 signed_in = Access(authenticated=True)
 as_parent = Inherited()
+
+
+def published(scope: str) -> Access:
+    """Open to everybody; an API key needs a scope, as for everything."""
+    return Access(scope=scope)
 
 
 def requires(permission: str) -> Access:

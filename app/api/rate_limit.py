@@ -73,13 +73,11 @@ class RateLimiter:
             await self._take(self._address, network(request.ip_address), request.reply)
 
     async def admit_viewer(self, request: RequestInfo, viewer: Viewer) -> None:
-        """A request of an account."""
-        if viewer.user_id is not None:
+        """A request of an account, or with an API key, which has an hourly limit of its own in place of its owner's."""
+        if viewer.key is not None:
+            await self._take(_key_quota(viewer.key.rate_limit), viewer.key.id.hex, request.reply)
+        elif viewer.user_id is not None:
             await self._take(self._user, viewer.user_id.hex, request.reply)
-
-    async def admit_key(self, request: RequestInfo, key: str, per_hour: int) -> None:
-        """A request with an API key, which has an hourly limit of its own."""
-        await self._take(_key_quota(per_hour), key, request.reply)
 
     async def admit_field(self, request: RequestInfo, viewer: Viewer, quota: Quota, per: Per) -> None:
         """A field of a request, once for every time that it resolves."""

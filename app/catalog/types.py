@@ -11,7 +11,7 @@ from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter,
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import guarded, public, requires
+from app.api.permissions import guarded, published, requires
 from app.api.relations import to_many, to_one
 from app.catalog import models
 from app.stores.types import Store
@@ -22,7 +22,7 @@ strawberry.enum(models.ProductStatus, description="Whether a product is for sale
 @strawberry.type(description="The pieces of one product.")
 class Inventory(Node):
     model = models.Inventory
-    access = public
+    access = published("products:read")
 
     on_hand: int | None = guarded(requires("inventory:read"), "Pieces in the warehouse.")
     reserved: int | None = guarded(requires("inventory:read"), "Pieces of those held for orders not yet paid.")
@@ -35,7 +35,7 @@ class Inventory(Node):
 @strawberry.type(description="Something sold, at a price in one currency.")
 class Product(Node):
     model = models.Product
-    access = public
+    access = published("products:read")
 
     name: str
     description: str | None

@@ -43,6 +43,8 @@ class Metrics:
             "http_requests_in_flight", "HTTP requests being answered", registry=self.registry, multiprocess_mode="livesum"
         )
         self.cache = Counter("cache_lookups", "Cache look-ups", ("result",), registry=self.registry)
+        self.api_keys = Counter("api_key_validations", "API keys looked up", ("result",), registry=self.registry)
+        self.lost_key_uses = Counter("api_key_uses_lost", "Uses of API keys that could not be counted", registry=self.registry)
         self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)
         self.authentication_seconds = Histogram("user_authentication_seconds", "Time per sign-in", buckets=BUCKETS, registry=self.registry)
 

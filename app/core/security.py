@@ -25,14 +25,27 @@ STORE_RESOURCES = ("carts", "features", "inventory", "orders", "payments", "prod
 
 
 @dataclass(frozen=True)
+class KeyUse:
+    """The API key that a request came with: what it may be used for, and how often in an hour."""
+
+    id: UUID
+    scopes: frozenset[str]
+    rate_limit: int
+
+
+@dataclass(frozen=True)
 class Viewer:
-    """The authenticated caller of a request; `permissions` are `resource:action` strings, `*` standing for all."""
+    """The authenticated caller of a request; `permissions` are `resource:action` strings, `*` standing for all.
+
+    With a `key`, a program acts for its owner: `permissions` are then those of the owner's that the key's scopes name.
+    """
 
     kind: ViewerKind = ViewerKind.ANONYMOUS
     user_id: UUID | None = None
     store_id: UUID | None = None
     session_id: UUID | None = None
     permissions: frozenset[str] = field(default_factory=frozenset)
+    key: KeyUse | None = None
 
     def __hash__(self) -> int:
         return self._hash
@@ -40,7 +53,7 @@ class Viewer:
     @cached_property
     def _hash(self) -> int:
         """Kept, because hashing an enum and three UUIDs takes Python as long as looking up what is cached by viewer."""
-        return hash((self.kind, self.user_id, self.store_id, self.session_id, self.permissions))
+        return hash((self.kind, self.user_id, self.store_id, self.session_id, self.permissions, self.key))
 
     def can(self, permission: str) -> bool:
         """Whether the viewer holds a permission such as `products:write`."""

@@ -14,16 +14,25 @@ from app.core.security import Viewer
 MAX_BATCH_KEYS = 1000
 """Most keys that one call of a batch method gets."""
 
+NO_KEY = "people"
+"""The scope that no key has."""
+
 Where = Mapping[str, Any]
 """A filter as `core.filtering` reads it."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask: everybody, whoever is signed in, or holders of a permission."""
+    """Who may ask: everybody, whoever is signed in, or holders of a permission. `scope` is what a key needs where no permission says it."""
 
     authenticated: bool = False
     permission: str | None = None
+    scope: str | None = None
+
+    @property
+    def key_scope(self) -> str:
+        """What an API key must be good for, whoever's it is."""
+        return self.scope or self.permission or NO_KEY
 
     def allows(self, viewer: Viewer) -> bool:
         if self.permission:
@@ -133,11 +142,12 @@ It looks at nothing else, so what it read once holds whenever the same viewer as
 
 @dataclass(frozen=True)
 class Declared:
-    """What one field declares: where its value comes from, who may ask, and how its arguments are read."""
+    """What one field declares: where its value comes from, who may ask, how its arguments are read, and what it asks of an API key."""
 
     source: Source
     access: Access | None = None
     read: Reader | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,8 @@ class Root:
     key: str
     body: Paged | Level
     asks: tuple[Ask, ...]
+    scopes: frozenset[str]
+    """What an API key must be good for, for all that is shown."""
     kept: dict[Any, Any] = field(default_factory=dict)
     """Where the executor keeps what it made of arguments that give one statement always; few, by what a root can be asked by."""
 
@@ -244,10 +246,13 @@ class NodeRoot:
     def head(self) -> bytes:
         return _head(self.key)
 
-    def root(self, type_name: str) -> Root:
+    def root(self, type_name: str, viewer: Viewer) -> Root:
+        """Raises `Refused`."""
         if type_name not in self.roots:
             self.roots[type_name] = self.root_of(type_name)
-        return self.roots[type_name]
+        root = self.roots[type_name]
+        admit_key(root.scopes, viewer)
+        return root
 
 
 PlannedRoot = Root | NodeRoot | TypeName
@@ -258,6 +263,17 @@ class Plan:
     """An operation's root fields, in the order of the answer."""
 
     roots: tuple[PlannedRoot, ...]
+
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """What an API key must be good for, but for what ids name."""
+        return frozenset[str]().union(*(root.scopes for root in self.roots if isinstance(root, Root)))
+
+
+def admit_key(scopes: frozenset[str], viewer: Viewer) -> None:
+    """Raises `Refused` for a key that is not good for all of it."""
+    if viewer.key is not None and not scopes <= viewer.key.scopes:
+        raise Refused("denied", ", ".join(sorted(scopes - viewer.key.scopes)))
 
 
 def levels(part: Any) -> Iterator[Level]:
@@ -287,6 +303,7 @@ class Planner:
         self._operation = operation
         self._variables = variables
         self._viewer = viewer
+        self._scopes: set[str] = set()
         self._fragments = {d.name.value: FragmentDetails(d) for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
 
     def plan(self) -> Plan:
@@ -302,29 +319,32 @@ class Planner:
             return TypeName(key, query.name)
         if name.startswith("__"):
             raise Refused("introspection")
+        self._scopes = set()
         declared = self._declared(query, name)
         definition = query.fields[name]
         if isinstance(declared.source, NodeLookup | NodesLookup):
             ask = _ask(declared, definition, found)
-            root_of = partial(self._node, key, declared, ask, found)
+            root_of = partial(self._node, key, ask, found)
             return NodeRoot(key, ask, root_of, many=isinstance(declared.source, NodesLookup))
         if isinstance(declared.source, Lookup):
             if is_non_null_type(definition.type):
                 raise Refused("unknown_field", f"{name} must not be null")
-            return self._row(key, _object(definition.type), declared, _ask(declared, definition, found), found)
+            return self._row(key, _object(definition.type), _ask(declared, definition, found), found)
         if isinstance(declared.source, Listing):
             asks: list[Ask] = []
             body = self._paged(key, declared, definition, found, asks)
-            return Root(key, body, tuple(asks))
+            return Root(key, body, tuple(asks), frozenset(self._scopes))
         raise Refused("unknown_field", f"{query.name}.{name}")
 
-    def _row(self, key: str, kind: GraphQLObjectType, declared: Declared, ask: Ask, found: list[FieldDetails]) -> Root:
+    def _row(self, key: str, kind: GraphQLObjectType, ask: Ask, found: list[FieldDetails]) -> Root:
         asks = [ask]
         level = self._level(kind, found, asks)
-        return Root(key, level, tuple(asks))
+        return Root(key, level, tuple(asks), frozenset(self._scopes))
 
-    def _node(self, key: str, declared: Declared, ask: Ask, found: list[FieldDetails], type_name: str) -> Root:
-        return self._row(key, self._type(type_name), declared, ask, found)
+    def _node(self, key: str, ask: Ask, found: list[FieldDetails], type_name: str) -> Root:
+        kind = self._type(type_name)
+        self._scopes = {self._declarations.accesses[type_name].key_scope}
+        return self._row(key, kind, ask, found)
 
     def _type(self, name: str) -> GraphQLObjectType:
         """The type that a global id names."""
@@ -341,6 +361,8 @@ class Planner:
             raise Refused("unknown_field", f"{parent.name}.{name}")
         if declared.access is not None and not declared.access.allows(self._viewer):
             raise Refused("denied", f"{parent.name}.{name}")
+        if declared.scope is not None:
+            self._scopes.add(declared.scope)
         return declared
 
     # --- Objects

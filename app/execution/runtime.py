@@ -36,7 +36,7 @@ from app.core.security import Viewer
 from app.execution.arguments import NO_VARIABLES, QuickVariables, quick_variables, uses_variables
 from app.execution.declarations import Declarations, Where
 from app.execution.fill import Filler
-from app.execution.plan import Ask, NodeRoot, Paged, Plan, PlannedRoot, Planner, Root, TypeName
+from app.execution.plan import Ask, NodeRoot, Paged, Plan, PlannedRoot, Planner, Root, TypeName, admit_key
 from app.execution.refusal import Refused
 from app.execution.running import NOTHING, Bound, Prepared, Rows, Run, Runner
 from app.execution.statement import KEYS, Composer, prefix
@@ -153,7 +153,7 @@ class CompiledExecution:
         return found
 
     def plan(self, outline: Outline, variables: VariableValues, viewer: Viewer) -> Plan:
-        """The plan for this viewer; raises `Refused`."""
+        """The plan for this viewer; raises `Refused`. Keys of all scopes share it, or keys could crowd out the plans of others."""
         switched = tuple(variables.coerced.get(name) for name in outline.switches)
         key = (viewer.kind, viewer.permissions, switched)
         found = outline.plans.get(key)
@@ -163,6 +163,7 @@ class CompiledExecution:
             found = outline.plans[key] = self._planned(outline, variables, viewer)
         if isinstance(found, Refused):
             raise Refused(found.reason, found.detail)
+        admit_key(found.scopes, viewer)
         return found
 
     def _planned(self, outline: Outline, variables: VariableValues, viewer: Viewer) -> Plan | Refused:
@@ -188,7 +189,8 @@ class CompiledExecution:
             numbers.setdefault(type_name, []).append(number)
         runs = []
         for type_name, own in numbers.items():
-            prepared, values = self._bound(root.root(type_name), Keys(places[number][1] for number in own), variables, context)
+            keys = Keys(places[number][1] for number in own)
+            prepared, values = self._bound(root.root(type_name, context.viewer), keys, variables, context)
             runs.append(Run(b"", prepared, context.viewer.scope_values | values))
         return Rows(root.head, len(places), runs, list(numbers.values()))
 
@@ -200,12 +202,12 @@ class CompiledExecution:
         return {} if isinstance(root, TypeName) else {root.key: ready if isinstance(ready, Run) else None}
 
     def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
-        """The statement of a root field and its values; None where its arguments say that there is no row."""
+        """The statement of a root field and its values; None where its arguments say that there is no row. Raises `Refused`."""
         where: Mapping[str, Any] = NOWHERE
         if isinstance(root, NodeRoot):
             type_name, key = self._read(root.ask, variables, context)
-            root, where = root.root(type_name), {"id": key}
-        elif not isinstance(root.body, Paged):
+            root, where = root.root(type_name, context.viewer), {"id": key}
+        if not where and not isinstance(root.body, Paged):
             found = self._read(root.asks[0], variables, context)
             if found is None:
                 return None

@@ -10,7 +10,7 @@ from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import public
+from app.api.permissions import published
 from app.api.relations import to_one
 from app.stores import models
 
@@ -20,7 +20,7 @@ strawberry.enum(models.StoreStatus, description="Whether a store sells.")
 @strawberry.type(description="How a store counts money, tells time and speaks.")
 class StoreSettings(Node):
     model = models.StoreSettings
-    access = public
+    access = published("stores:read")
 
     currency: str = strawberry.field(description="ISO 4217 code of the store's prices.")
     timezone: str = strawberry.field(description="IANA time zone.")
@@ -33,7 +33,7 @@ class StoreSettings(Node):
 @strawberry.type(description="A shop.")
 class Store(Node):
     model = models.Store
-    access = public
+    access = published("stores:read")
 
     name: str
     domain: str

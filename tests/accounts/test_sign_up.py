@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher as Argon2
 
+from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator
 from app.accounts.models import SignUpRequest
 from app.accounts.passwords import PasswordHasher
@@ -157,7 +158,8 @@ async def test_a_taken_address_takes_as_much_work(repositories: Repositories) ->
     argon2 = Counting(time_cost=1, memory_cost=64, parallelism=1)
     passwords = PasswordHasher(argon2)
     limiter = RateLimiter(Quotas(), Metrics(), per_address=1, per_user=1)
-    maker = SignUp(passwords, Authenticator(passwords, lifetime=600, idle=600), limiter, at_once=AT_ONCE)
+    authenticator = Authenticator(passwords, ApiKeys(max_lifetime=600, per_user=1), lifetime=600, idle=600)
+    maker = SignUp(passwords, authenticator, limiter, at_once=AT_ONCE)
     made = []
     for name, email in (("new", "a@example.com"), ("taken", "a@example.com"), ("late", "b@example.com")):
         before = argon2.made

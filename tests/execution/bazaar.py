@@ -17,9 +17,10 @@ from app.api.connection import Connection, connection
 from app.api.context import Info
 from app.api.money import money
 from app.api.node import Node, NodeQuery
-from app.api.permissions import public
+from app.api.permissions import public, published
 from app.api.relations import sum_of, to_connection, to_many, to_one
 from app.api.scalars import SCALARS
+from app.api.scopes import enforce_scopes
 from app.carts import models as carts
 from app.catalog import models as catalog
 from app.orders import models as orders
@@ -62,7 +63,7 @@ async def _popular(_repositories: Any, names: Sequence[str]) -> list[str | Excep
 @strawberry.type
 class Product(Node):
     model = catalog.Product
-    access = public
+    access = published("products:read")
 
     name: str
     price: Decimal = money("price")
@@ -87,7 +88,7 @@ class Product(Node):
 @strawberry.type
 class OrderItem(Node):
     model = orders.OrderItem
-    access = public
+    access = published("orders:read")
 
     quantity: int
     price: Decimal = money("price")
@@ -97,7 +98,7 @@ class OrderItem(Node):
 @strawberry.type
 class Order(Node):
     model = orders.Order
-    access = public
+    access = published("orders:read")
 
     status: orders.OrderStatus
     total: Decimal = money("total")
@@ -108,7 +109,7 @@ class Order(Node):
 @strawberry.type
 class Cart(Node):
     model = carts.Cart
-    access = public
+    access = published("orders:read")
 
     currency: str
 
@@ -116,7 +117,7 @@ class Cart(Node):
 @strawberry.type
 class Store(Node):
     model = stores.Store
-    access = public
+    access = published("stores:read")
 
     name: str
     orders: Connection[Order] = to_connection("orders", by="store_id", filter=OrderFilter, order=OrderOrder)
@@ -132,4 +133,6 @@ class BazaarQuery:
 
 def create_bazaar() -> strawberry.Schema:
     query = merge_types("Query", (NodeQuery, BazaarQuery))
-    return strawberry.Schema(query=query, config=StrawberryConfig(info_class=Info, scalar_map=SCALARS))
+    schema = strawberry.Schema(query=query, config=StrawberryConfig(info_class=Info, scalar_map=SCALARS))
+    enforce_scopes(schema._schema)
+    return schema

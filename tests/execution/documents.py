@@ -21,7 +21,7 @@ from graphql import (
 )
 
 from app.core.security import Viewer
-from app.execution.declarations import Declarations
+from app.execution.declarations import Access, Declarations
 
 MOST_DEPTH = 7
 ALIASES = ("a", "b", "c", "d")
@@ -101,9 +101,12 @@ class Writer:
         declared = self._declarations.find(kind, name)
         if kind == "Query" and declared is None:
             return False
-        if declared is None or declared.access is None or declared.access.allows(self._viewer):
+        if declared is None or (self._may_use(declared.scope) and (declared.access is None or declared.access.allows(self._viewer))):
             return True
         return self._inject(0.3)
+
+    def _may_use(self, scope: str | None) -> bool:
+        return scope is None or self._viewer.key is None or scope in self._viewer.key.scopes
 
     def _fits(self, field: GraphQLField, depth: int) -> bool:
         return is_leaf_type(get_named_type(field.type)) or (depth < MOST_DEPTH and self._budget > 0)
@@ -183,7 +186,10 @@ class Writer:
     def _ids_of_all(self) -> list[str]:
         """Ids of the types that the viewer may have by their ids; of the others as a fault only."""
         found = self._pools.ids.items()
-        return [id for name, ids in found if self._declarations.accesses[name].allows(self._viewer) or self._inject(0.3) for id in ids]
+        return [id for name, ids in found if self._may_have(self._declarations.accesses[name]) or self._inject(0.3) for id in ids]
+
+    def _may_have(self, access: Access) -> bool:
+        return access.allows(self._viewer) and self._may_use(access.key_scope)
 
     def _page(self, place: str, definition: GraphQLField) -> Iterator[tuple[str, Any]]:
         backward = self._chance(0.25)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.core.security import ANONYMOUS, Viewer, ViewerKind
+from app.core.security import ANONYMOUS, KeyUse, Viewer, ViewerKind
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CURRENCIES = {"USD": 2, "JPY": 0, "KWD": 3, "CLF": 4, "EUR": 2}
@@ -179,9 +179,12 @@ class Filler:
     def _viewers(self) -> dict[str, Viewer]:
         users, stores = self.shop.ids["users"], self.shop.ids["stores"]
         reads = frozenset({"orders:read", "inventory:read", "products:read", "users:read"})
+        few, many = KeyUse(UUID(int=1), frozenset({"orders:read", "products:read"}), 1), KeyUse(UUID(int=2), reads | {"stores:read"}, 1)
         return {
             "anonymous": ANONYMOUS,
             "shopper": Viewer(ViewerKind.SHOPPER, users[0], permissions=frozenset({"orders:create"})),
             "staff": Viewer(ViewerKind.STAFF, users[1], stores[2], permissions=reads),
             "administrator": Viewer(ViewerKind.ADMINISTRATOR, users[2], permissions=frozenset({"*:*"})),
+            "shopper's key": Viewer(ViewerKind.SHOPPER, users[0], key=few),
+            "administrator's key": Viewer(ViewerKind.ADMINISTRATOR, users[2], permissions=reads, key=many),
         }

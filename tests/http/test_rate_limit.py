@@ -195,19 +195,6 @@ def limiter() -> RateLimiter:
     return RateLimiter(Quotas(), Metrics(), per_address=1_000, per_user=1_000)
 
 
-async def test_an_api_key_has_an_hourly_quota_of_its_own() -> None:
-    limits = limiter()
-    request = RequestInfo("request")
-
-    for _ in range(3):
-        await limits.admit_key(request, "one", 3)
-    await limits.admit_key(request, "other", 3)
-
-    with pytest.raises(RateLimited, match="3 per hour"):
-        await limits.admit_key(request, "one", 3)
-    assert request.reply.quotas["key"][0] == '"key";q=3;w=3600'
-
-
 async def test_a_caller_without_account_is_told_apart_by_address() -> None:
     limits = limiter()
     quota = Quota.of("export", RateLimitItemPerMinute(1))

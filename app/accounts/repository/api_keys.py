@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyStatus
-from app.accounts.repository.holders import USERS
+from app.accounts.repository.holders import USERS, is_active_owner, role_in_force, with_rights
 from app.accounts.repository.standing import Standing
 from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST
@@ -35,6 +35,13 @@ class ApiKeyRepository(Standing[ApiKey]):
     async def find_active_by_user(self, user_id: UUID) -> list[ApiKey]:
         return await self.find_many({"user_id": user_id, **self._live()}, NEWEST_FIRST)
 
+    async def find_holder(self, identifier: str) -> Any | None:
+        """Who holds a live key: `id`, `key_hash`, `user_id`, `store_id`, `scopes`, `rate_limit`, and what `with_rights` says.
+
+        None where there is no such key, it is not live, or its user may not act.
+        """
+        return await self.row(self.statement("find_holder", self._holder), identifier=identifier)
+
     @transactional
     async def create_within(self, key: ApiKeyCreate, most: int) -> ApiKey:
         """A new key of a user who has fewer than `most` live ones. Raises `UserError`; makers that race wait for each other."""
@@ -48,6 +55,7 @@ class ApiKeyRepository(Standing[ApiKey]):
         """Count one use of a key."""
         await self.batch_increment_usage_count({id: 1})
 
+    @transactional
     async def batch_increment_usage_count(self, uses: Mapping[UUID, int]) -> int:
         """Count uses of many keys with one statement; returns how many keys were there and not revoked."""
         statement = self.statement("batch_increment_usage_count", self._count_uses)
@@ -84,6 +92,17 @@ class ApiKeyRepository(Standing[ApiKey]):
     def _live(self) -> dict[str, Any]:
         lasting = {"or": [{"expires_at": None}, {"expires_at": {"gt": self.repositories.now()}}]}
         return {"status": ApiKeyStatus.ACTIVE.value, "and": [lasting]}
+
+    def _holder(self) -> Any:
+        key = self.table.c
+        live = (
+            select(key.id, key.key_hash, key.user_id, key.scopes, key.rate_limit, key.expires_at, USERS.c.store_id, *role_in_force())
+            .join_from(self.table, USERS, is_active_owner(key.user_id))
+            .where(key.key_identifier == bindparam("identifier"), key.status == ApiKeyStatus.ACTIVE.value)
+            .where(or_(key.expires_at.is_(None), key.expires_at > func.now()))
+            .cte("live")
+        )
+        return with_rights(live)
 
     def _lock_owner(self) -> Any:
         return select(USERS.c.id).where(USERS.c.id == bindparam("user_id")).with_for_update()
