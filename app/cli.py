@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from app.core import migrations
+from app.analytics.models import TABLES
+from app.core import clickhouse_migrations, migrations
 from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.logging import configure
-from app.resources import database_dsn, migrate_all, open_resources
+from app.resources import closing_clickhouse, database_dsn, migrate_all, open_resources
 from app.settings import Settings, SettingsError, read_settings
 
 SCHEMA_FILE = Path("schema.graphql")
@@ -85,6 +86,8 @@ async def _check_migrations() -> None:
         async with EmbeddedPostgres(Path(folder), fsync=False) as scratch:
             await migrations.upgrade(scratch.dsn)
             await migrations.check(scratch.dsn)
+        async with closing_clickhouse(read_settings(data_dir=Path(folder), clickhouse_url=None)) as clickhouse:
+            await clickhouse_migrations.check(clickhouse, TABLES)
     typer.echo("the migrations make what the models say")
 
 
@@ -94,7 +97,15 @@ async def _migrate(settings: Settings, down: str | None) -> None:
             await migrations.downgrade(dsn, down)
         else:
             await migrate_all(dsn)
+            await _migrate_clickhouse(settings)
         typer.echo(f"the database is at revision {await migrations.current(dsn) or 'base'}")
+
+
+async def _migrate_clickhouse(settings: Settings) -> None:
+    """The embedded engine belongs to its gateway, which migrates it."""
+    if settings.clickhouse_url is not None:
+        async with closing_clickhouse(settings) as clickhouse:
+            await clickhouse_migrations.upgrade(clickhouse)
 
 
 @cli.command()

@@ -110,7 +110,7 @@ class Gateway:
             introspection=settings.introspection,
         )
         self._endpoint: GraphQLEndpoint | None = None
-        self._health = Health({}, self._metrics)
+        self._health = Health({}, self._metrics, spared={"clickhouse"})
 
     def app(self) -> Starlette:
         routes = [
@@ -263,7 +263,7 @@ def wants_page(request: Request) -> bool:
 
 def checks(resources: Resources) -> dict[str, Check]:
     """What /readyz asks."""
-    found: dict[str, Check] = {"postgresql": resources.database.ping}
+    found: dict[str, Check] = {"postgresql": resources.database.ping, "clickhouse": resources.clickhouse.ping}
     if resources.settings.redis_url is not None:
         found["redis"] = resources.cache.ping
     return found

@@ -20,9 +20,11 @@ from app.accounts.repository import (
     UserSessionRepository,
     VerificationRepository,
 )
+from app.analytics.repository import UserEventRepository
 from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.cache import Cache
+from app.core.clickhouse import ClickHouse
 from app.core.clock import Clock, system_clock
 from app.core.database import Database
 from app.core.factory import RepositoryFactory
@@ -144,12 +146,26 @@ class Repositories(RepositoryFactory):
         return self.of(ReconciliationExecutionRepository)
 
     @cached_property
+    def user_events(self) -> UserEventRepository:
+        return self.of(UserEventRepository)
+
+    @cached_property
     def repair_operations(self) -> RepairOperationRepository:
         return self.of(RepairOperationRepository)
 
 
 def create_repository_factory(
-    database: Database, cache: Cache, metrics: Metrics, logger: Any = None, *, now: Clock = system_clock
+    database: Database,
+    cache: Cache,
+    metrics: Metrics,
+    logger: Any = None,
+    *,
+    clickhouse: ClickHouse | None = None,
+    now: Clock = system_clock,
 ) -> Repositories:
-    """Repositories for the system itself, each statement on any connection; `scoped(viewer)` and `transaction()` give narrower ones."""
-    return Repositories(database=database, cache=cache, metrics=metrics, session=database, now=now, logger=logger or structlog.get_logger())
+    """Repositories for the system itself, each statement on any connection; `scoped(viewer)` and `transaction()` give narrower ones.
+
+    Without ClickHouse, what is kept there is unavailable.
+    """
+    logger = logger or structlog.get_logger()
+    return Repositories(database=database, cache=cache, metrics=metrics, session=database, now=now, clickhouse=clickhouse, logger=logger)

@@ -11,10 +11,12 @@ import structlog
 from aiocache.base import BaseCache
 from pydantic import SecretStr
 
-from app.core import jobs, migrations
+from app.core import clickhouse_migrations, jobs, migrations
 from app.core.cache import Cache, memory_backend, redis_backend
+from app.core.clickhouse import ClickHouse, ClickHouseOptions, Engine
 from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
+from app.core.errors import Unavailable
 from app.core.mail import ConsoleMailer, Mailer, NoMailer, SmtpMailer, SmtpServer
 from app.core.metrics import Metrics
 from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
@@ -34,6 +36,7 @@ class Resources:
     database: Database
     cache: Cache
     metrics: Metrics
+    clickhouse: ClickHouse
     repositories: Repositories
 
 
@@ -68,8 +71,36 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
         cache = Cache(_cache_backend(settings), metrics, settings.cache_ttl, _pubsub(settings, dsn))
         await cache.open()
         stack.push_async_callback(cache.close)
-        repositories = create_repository_factory(database, cache, metrics, structlog.get_logger("app.repositories"))
-        yield Resources(settings, database, cache, metrics, repositories)
+        clickhouse = open_clickhouse(settings, metrics, migrate=migrate or settings.clickhouse_url is None)
+        stack.push_async_callback(clickhouse.close)
+        logger = structlog.get_logger("app.repositories")
+        repositories = create_repository_factory(database, cache, metrics, logger, clickhouse=clickhouse)
+        yield Resources(settings, database, cache, metrics, clickhouse, repositories)
+
+
+def open_clickhouse(settings: Settings, metrics: Metrics, *, migrate: bool) -> ClickHouse:
+    """ClickHouse as the settings say, reached when first asked. With `migrate`, its tables are then brought up to date."""
+    options = ClickHouseOptions(settings.clickhouse_database, settings.clickhouse_cluster, settings.clickhouse_timeout)
+    return ClickHouse(_plain(settings.clickhouse_url), settings.data_dir / "clickhouse", metrics, options, _migrated if migrate else None)
+
+
+@asynccontextmanager
+async def closing_clickhouse(settings: Settings) -> AsyncIterator[ClickHouse]:
+    """ClickHouse by itself, its tables as they are, for as long as the block."""
+    clickhouse = open_clickhouse(settings, Metrics(), migrate=False)
+    try:
+        yield clickhouse
+    finally:
+        await clickhouse.close()
+
+
+def _migrated(engine: Engine) -> None:
+    """A gateway serves without ClickHouse, and so it does with one that is of another version than its code."""
+    try:
+        clickhouse_migrations.apply(engine)
+    except migrations.MigrationError as error:
+        log.error("clickhouse_not_migrated", reason=str(error))
+        raise Unavailable("ClickHouse's tables are not those of this version") from error
 
 
 def make_mailer(settings: Settings) -> Mailer:

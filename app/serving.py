@@ -64,6 +64,8 @@ def possible_workers(settings: Settings) -> int:
         reason = f"WORKERS={settings.workers} needs {missing}: embedded databases belong to one process"
         log.warning("only_one_worker", reason=reason)
         return 1
+    if settings.workers > 1 and settings.clickhouse_url is None:
+        log.warning("events_in_one_worker", reason="without CLICKHOUSE_URL only one of the processes can answer what is asked of events")
     return settings.workers
 
 

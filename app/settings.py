@@ -110,6 +110,14 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _clickhouse_url(value: SecretStr) -> SecretStr:
+    example = "http://user:password@host:8123"
+    url = _split_url(value.get_secret_value(), ("http", "https"), example)
+    if not url.hostname or url.path.strip("/"):
+        raise ValueError(f"must name a host and no database, like {example}")
+    return value
+
+
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     example = "https://shop.example, without a path"
     for origin in value:
@@ -157,6 +165,8 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
 Sender = Annotated[str, AfterValidator(_sender)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Networks = Annotated[tuple[Any, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)]
 
@@ -220,6 +230,14 @@ class Settings(BaseSettings):
         description="Where the storefront is. Links in mails lead to its pages `/verify-email`, `/reset-password` and `/sign-up`, "
         "with the token behind `#token=`.",
     )
+    clickhouse_url: ClickHouseUrl | None = Field(
+        default=None, description="ClickHouse, as `http://user:password@host:8123`. Not set: the embedded engine, for one process."
+    )
+    clickhouse_database: Identifier = Field(
+        default="neurotracker", description="ClickHouse's database for events; made where it is missing."
+    )
+    clickhouse_cluster: Identifier | None = Field(default=None, description="Cluster on whose hosts ClickHouse's tables are replicated.")
+    clickhouse_timeout: float = Field(default=10, gt=0, le=3_600, description="Seconds after which ClickHouse ends a statement.")
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
     request_max_bytes: int = Field(default=1_000_000, ge=1_000, le=100_000_000, description="Largest request body in bytes.")

@@ -17,13 +17,15 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from app.core import migrations
+from app.core import clickhouse_migrations, migrations
 from app.core.cache import Cache, memory_backend
+from app.core.clickhouse import ClickHouse, ClickHouseOptions
 from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
 from app.core.metrics import Metrics
 from app.repositories import Repositories, create_repository_factory
 from tests.redis_server import RedisServer
+from tests.serving import data_folder
 
 Insert = Callable[..., Awaitable[UUID]]
 
@@ -176,12 +178,22 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def repositories(database: Database) -> AsyncIterator[Repositories]:
-    """The system's repositories on a database of the test's own."""
+    """The system's repositories on a database of the test's own, without ClickHouse."""
     metrics = Metrics()
     cache = Cache(memory_backend(), metrics)
     await cache.open()
     yield create_repository_factory(database, cache, metrics)
     await cache.close()
+
+
+@pytest.fixture
+async def clickhouse() -> AsyncIterator[ClickHouse]:
+    """The embedded ClickHouse with a migrated database of the test's own."""
+    options = ClickHouseOptions(database=f"test_{uuid4().hex}")
+    engine = ClickHouse(None, data_folder() / "clickhouse", Metrics(), options, clickhouse_migrations.apply)
+    yield engine
+    await engine.execute(f"DROP DATABASE IF EXISTS {options.database}")
+    await engine.close()
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """Gateways to test through HTTP: inside the test's process, on a socket of it, or as a process of their own."""
 
 import asyncio
+import atexit
+import functools
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ from typing import Any, cast
 import asyncpg
 import httpx
 import uvicorn
+from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from app.main import Gateway
@@ -83,10 +88,22 @@ async def new_administrator(caller: Caller, dsn: str) -> Caller:
     return await caller.sign_in("owner@example.com", "owner-password-1")
 
 
+@functools.cache
+def data_folder() -> Path:
+    """The folder of embedded data: one per test process, since a process can have one embedded ClickHouse."""
+    folder = tempfile.mkdtemp(prefix="neurotracker-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def settings_for(dsn: str, **given: Any) -> Settings:
-    """Settings that nothing outside the test changes; passwords are hashed quickly, nobody is slowed down."""
+    """Settings that nothing outside the test changes; passwords are hashed quickly, nobody is slowed down.
+
+    ClickHouse's database has the name of the one in PostgreSQL.
+    """
     quick = {"argon2_time_cost": 1, "argon2_memory_kib": 64, "argon2_parallelism": 1, "rate_limits": False, "demo_data": False}
-    return Settings(_env_file=None, database_url=dsn, **{**quick, **given})  # type: ignore[arg-type]
+    own = {"data_dir": data_folder(), "clickhouse_database": make_url(dsn).database}
+    return Settings(_env_file=None, database_url=dsn, **{**own, **quick, **given})  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -124,6 +124,9 @@ def test_database_urls(url: str) -> None:
         ("DATABASE_URL", "postgresql://localhost", "must name a database"),
         ("REDIS_URL", "localhost:6379", "must be a URL like redis://"),
         ("REDIS_URL", "redis://", "must name a host"),
+        ("CLICKHOUSE_URL", "clickhouse:8123", "must be a URL like http://"),
+        ("CLICKHOUSE_URL", "http://clickhouse:8123/events", "must name a host and no database"),
+        ("CLICKHOUSE_DATABASE", "a`; DROP", "should match pattern"),
         ("CORS_ORIGINS", "*", "must be a URL like https://shop.example"),
         ("CORS_ORIGINS", "https://shop.example/", "must be origins like https://shop.example"),
         ("DATABASE_POOL_MIN", "11", "must not exceed DATABASE_POOL_MAX (10)"),
@@ -180,7 +183,7 @@ def test_secrets_are_not_printed() -> None:
         assert PASSWORD not in shown
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "MAIL_URL"])
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "MAIL_URL", "CLICKHOUSE_URL"])
 def test_secrets_are_not_in_errors(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     message = refusal(monkeypatch, **{variable: f"ftp://shop:{PASSWORD}@host/x"})
     assert message.startswith(f"{variable}: must be a URL like ")

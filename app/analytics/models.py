@@ -1,7 +1,9 @@
-"""Analytics: the events of users. They are kept in ClickHouse, so there is no table here."""
+"""Analytics: the events of users. They are kept in ClickHouse, whose tables its own migrations make."""
 
+from dataclasses import dataclass, fields
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -26,12 +28,54 @@ class EventType(StrEnum):
     OTHER = "OTHER"
 
 
+class VisitStep(StrEnum):
+    """The events of a visit that storefronts send, from the first page to the order."""
+
+    PAGE_VIEW = "PAGE_VIEW"
+    PRODUCT_VIEW = "PRODUCT_VIEW"
+    SEARCH = "SEARCH"
+    ADD_TO_CART = "ADD_TO_CART"
+    CHECKOUT_STARTED = "CHECKOUT_STARTED"
+
+
+@dataclass(frozen=True, slots=True)
+class UserEvent:
+    """One event as ClickHouse keeps it; the fields are the table's columns, in its order.
+
+    `session_id` is the visit, `timestamp` when it happened by the client's clock, `received_at` when it arrived by ours.
+    """
+
+    __tablename__: ClassVar[str] = "user_events"
+    model: ClassVar[type["UserEvent"]]
+
+    id: UUID
+    store_id: UUID | None
+    user_id: UUID | None
+    session_id: str | None
+    client_event_id: str | None
+    event_type: str
+    timestamp: datetime
+    received_at: datetime
+    metadata: Any
+    page_url: str | None
+    user_agent: str | None
+    ip_address: str | None
+    is_error: bool
+    error_msg: str | None
+
+
+UserEvent.model = UserEvent
+COLUMNS: Final = tuple(field.name for field in fields(UserEvent))
+TABLES: Final = {UserEvent.__tablename__: COLUMNS}
+
+
 class UserEventCreate(Input):
     """One event of a user (specification, analytics integration). A naive time is refused."""
 
     user_id: UUID | None = None
-    session_id: UUID | None = None
+    session_id: Annotated[str, Line(128)] | None = None
     store_id: UUID | None = None
+    client_event_id: Annotated[str, Line(128)] | None = None
     event_type: Annotated[str, Line(128)]
     timestamp: AwareDatetime
     metadata: JsonObject = Field(default_factory=dict)

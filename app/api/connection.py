@@ -113,9 +113,10 @@ def connection(
     sorts: tuple[Sort, ...] = (),
     fixed: dict[str, Any] | None = None,
     own: str | None = None,
+    elsewhere: bool = False,
     description: str | None = None,
 ) -> Any:
-    """A root field that lists a repository's rows within the viewer's scope."""
+    """A root field that lists a repository's rows within the viewer's scope. Rows kept `elsewhere` than in PostgreSQL only it can read."""
     listing = Listing(repository, filter, order, sorts, fixed, own)
 
     async def resolve(info, first=None, after=None, last=None, before=None, filter=None, order_by=None):  # type: ignore[no-untyped-def]
@@ -123,7 +124,7 @@ def connection(
         return await rows.find_page(page_request(listing, info.context.viewer, first, after, last, before, filter, order_by))
 
     annotate_listing(resolve, listing)
-    return strawberry.field(resolver=resolve, description=description, **protected(access, listing=listing))
+    return strawberry.field(resolver=resolve, description=description, **protected(access, **({} if elsewhere else {"listing": listing})))
 
 
 def annotate_listing(resolve: Any, listing: Listing) -> None:

@@ -51,7 +51,9 @@ SOURCES: dict[str, Callable[[Any], Any]] = {
 def declarations(schema: strawberry.Schema) -> Declarations:
     """Everything that is declared in a schema."""
     types = {kind.name: kind for kind in schema._schema.type_map.values() if isinstance(kind, GraphQLObjectType)}  # noqa: SLF001
-    nodes = {name: node for name, kind in types.items() if (node := node_type(kind.extensions.get(DEFINITION))) is not None}
+    found = {name: node_type(kind.extensions.get(DEFINITION)) for name, kind in types.items()}
+    # What is kept elsewhere than in PostgreSQL only its resolvers can read.
+    nodes = {name: node for name, node in found.items() if node is not None and hasattr(node.model, "__table__")}
     return Declarations(
         fields={name: _fields(schema, kind, nodes[name].model if name in nodes else None) for name, kind in types.items()},
         repositories={name: node.model.__tablename__ for name, node in nodes.items()},

@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
-from app.core.errors import BadInput, Conflict, InvalidValue, NotFound, RepositoryError, Unavailable, UserError
+from app.core.errors import BadInput, Conflict, InvalidValue, NotFound, RepositoryError, TooLarge, Unavailable, UserError
 
 UNAUTHENTICATED = "UNAUTHENTICATED"
 FORBIDDEN = "FORBIDDEN"
@@ -87,6 +87,8 @@ def _of_repository(cause: RepositoryError) -> tuple[str, str, dict[str, Any]] | 
         return UNAVAILABLE, "the service cannot answer right now; try again shortly", {}
     if isinstance(cause, InvalidValue):
         return BAD_USER_INPUT, cause.message, {}
+    if isinstance(cause, TooLarge):
+        return TOO_COMPLEX, cause.message, {}
     return None
 
 

@@ -96,5 +96,9 @@ class InvalidValue(RepositoryError):
     """A value that no column can hold: text with NUL, a number out of range."""
 
 
+class TooLarge(RepositoryError):
+    """A question that takes more rows, memory or time than one may; a narrower one can be answered."""
+
+
 class Unavailable(RepositoryError):
     """The database did not answer in time, or is away. The same call may succeed later."""

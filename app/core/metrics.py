@@ -26,6 +26,13 @@ class Metrics:
             registry=self.registry,
         )
         self.operation_timer = lru_cache(maxsize=5000)(self.repository_operations.labels)
+        self.clickhouse_operations = Histogram(
+            "clickhouse_operation_seconds",
+            "Time per ClickHouse statement",
+            ("operation", "result"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
         self.requests = Counter("http_requests", "HTTP requests", ("method", "path", "status"), registry=self.registry)
         self.request_seconds = Histogram(
             "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry

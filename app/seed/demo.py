@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import structlog
+
+from app.core.errors import Unavailable
 from app.repositories import Repositories
 from app.seed.draw import Draw, Values
 from app.seed.loading import HashPassword, SeedReport, claim, is_loaded, load_once
@@ -12,8 +15,12 @@ from app.seed.messages import order_news, staff_news
 from app.seed.people import ACCOUNTS, password_hashes, user_rows
 from app.seed.sales import Sales, Till
 from app.seed.shelves import Shelves, inventory_rows, stocked_shelves
+from app.seed.visits import Doorkeeper, read_floor
 
 KEY: Final = "demo_data"
+EVENTS_KEY: Final = "demo_events"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,16 @@ def demo_shop(draw: Draw, hashes: Mapping[str, str], roles: Mapping[str, UUID]) 
 
 
 async def seed_demo(repositories: Repositories, hash_password: HashPassword) -> SeedReport:
-    """Load the demo shop into an empty database; does nothing in one that has it, or that has users or stores of its own.
+    """Load the demo shop into an empty database, and its events; does nothing in one that has them, or that has users or stores of its own.
 
     Raises `RepositoryError` when the database refuses or does not answer; nothing is loaded then.
     """
+    shop = await _seed_shop(repositories, hash_password)
+    events = await _seed_events(repositories)
+    return SeedReport({**shop.rows, **events.rows}, shop.reason or events.reason)
+
+
+async def _seed_shop(repositories: Repositories, hash_password: HashPassword) -> SeedReport:
     if await is_loaded(repositories, KEY):
         return SeedReport({}, f"{KEY} is there already")
     if await repositories.users.exists({}) or await repositories.stores.exists({}):
@@ -49,6 +62,28 @@ async def seed_demo(repositories: Repositories, hash_password: HashPassword) -> 
     # Before the transaction, because a good hash takes its time.
     hashes = await password_hashes(hash_password, ACCOUNTS)
     return await load_once(KEY, lambda: _load(repositories, hashes))
+
+
+async def _seed_events(repositories: Repositories) -> SeedReport:
+    """The shop's events, once they can be stored: without ClickHouse the shop does without them, and the next start tries again."""
+    if repositories.clickhouse is None or await is_loaded(repositories, EVENTS_KEY):
+        return SeedReport({}, f"{EVENTS_KEY} are there already")
+    shop = await repositories.config.find_by_key(KEY)
+    if shop is None:
+        return SeedReport({}, "there is no demo shop")
+    events = Doorkeeper(Draw(shop.created_at), await read_floor(repositories), shop.id).events()
+    try:
+        await repositories.user_events.insert_batch(events, f"{EVENTS_KEY}-{shop.id}")
+    except Unavailable:
+        log.warning("demo_events_wait", reason="ClickHouse is away")
+        return SeedReport({}, "ClickHouse is away")
+    return await load_once(EVENTS_KEY, lambda: _claim_events(repositories, len(events)))
+
+
+async def _claim_events(repositories: Repositories, count: int) -> SeedReport:
+    async with repositories.transaction() as tx:
+        await claim(tx, EVENTS_KEY, "The version of the demo shop's events in ClickHouse.")
+    return SeedReport({"user_events": count})
 
 
 async def _load(repositories: Repositories, hashes: Mapping[str, str]) -> SeedReport:

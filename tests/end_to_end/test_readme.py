@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from app.seed.people import ADMINISTRATOR
 from tests.serving import REPOSITORY, Caller, Served
 
 BLOCK = re.compile(r"```graphql\n(.*?)```", re.DOTALL)
@@ -25,7 +26,7 @@ async def refused_nowhere(caller: Caller, query: str, **variables: Any) -> Any:
 
 async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
     steps = tour()
-    assert list(steps) == ["Browse", "SignIn", "Add", "Order", "Pay", "ReadBack"]
+    assert list(steps) == ["Browse", "SignIn", "Add", "Order", "Pay", "ReadBack", "Visits"]
     async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
         visitor = Caller(http)
         products = (await refused_nowhere(visitor, steps["Browse"]))["nodes"]
@@ -41,3 +42,6 @@ async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
         read = await refused_nowhere(shopper, steps["ReadBack"], order=order["id"])
         assert [item["quantity"] for item in read["items"]] == [2]
         assert [payment["status"] for payment in read["payments"]] == ["COMPLETED"]
+        administrator = await visitor.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
+        visits = await refused_nowhere(administrator, steps["Visits"])
+        assert (visits["totalCount"], len(visits["nodes"])) == (50, 10)

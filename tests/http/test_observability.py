@@ -120,7 +120,7 @@ async def test_development_has_no_strict_transport(anonymous: Caller) -> None:
 async def test_health_needs_no_credentials(anonymous: Caller) -> None:
     assert (await anonymous.http.get("/healthz")).json() == {"status": "ok"}
     assert (await anonymous.http.head("/healthz")).status_code == 200
-    assert (await anonymous.http.get("/readyz")).json() == {"status": "ok", "checks": {"postgresql": "ok"}}
+    assert (await anonymous.http.get("/readyz")).json() == {"status": "ok", "checks": {"postgresql": "ok", "clickhouse": "ok"}}
 
 
 @pytest.mark.parametrize("origin", ["https://shop.example", "https://evil.example"])

@@ -17,6 +17,7 @@ from app.api.middleware import CannotStart
 from app.core import migrations
 from app.core.embedded import EmbeddedPostgres
 from app.main import Gateway
+from app.seed.people import ADMINISTRATOR
 from tests.http.watching import blocked, counted, idle, locked
 from tests.serving import Caller, Served, eventually, gateway, new_administrator, served, settings_for
 
@@ -60,7 +61,7 @@ async def recovered(caller: Caller) -> None:
 
 async def test_gateway_outlives_its_database() -> None:
     async with own_server() as (server, dsn), gateway(settings_for(dsn, database_connect_timeout=1)) as caller:
-        assert (await caller.http.get("/readyz")).json() == {"status": "ok", "checks": {"postgresql": "ok"}}
+        assert (await caller.http.get("/readyz")).json() == {"status": "ok", "checks": {"postgresql": "ok", "clickhouse": "ok"}}
         token = (await caller.ask(SIGN_UP))["signUp"]["session"]["token"]
         member = Caller(caller.http, token)
         await caller.ask(PRODUCTS)
@@ -69,7 +70,7 @@ async def test_gateway_outlives_its_database() -> None:
             assert (await caller.http.get("/healthz")).status_code == 200
             ready = await caller.http.get("/readyz")
             assert ready.status_code == 503
-            assert ready.json() == {"status": "unavailable", "checks": {"postgresql": "unavailable"}}
+            assert ready.json() == {"status": "unavailable", "checks": {"postgresql": "unavailable", "clickhouse": "ok"}}
             await asyncio.gather(*(unavailable(caller, query) for query in (PRODUCTS, SIGN_UP, PRODUCTS, PRODUCTS) * 5))
             await unavailable(member, "{ me { id } }")
             assert (await caller.ask("{ __typename }")) == {"__typename": "Query"}
@@ -182,3 +183,14 @@ async def test_start_without_a_database_says_why(tmp_path: Path) -> None:
     assert message["message"].startswith("the gateway cannot start: the database did not answer in time (")
     assert "very-secret" not in message["message"]
     assert "\n" not in message["message"]
+
+
+async def test_a_gateway_without_its_clickhouse_sells_on(database_url: str, unused_tcp_port: int) -> None:
+    settings = settings_for(database_url, demo_data=True, clickhouse_url=f"http://user:secret@127.0.0.1:{unused_tcp_port}")
+    async with gateway(settings) as caller:
+        ready = await caller.http.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json() == {"status": "degraded", "checks": {"postgresql": "ok", "clickhouse": "unavailable"}}
+        assert len((await caller.ask(PRODUCTS))["products"]["nodes"]) == 3
+        administrator = await caller.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
+        await unavailable(administrator, "{ userEvents { nodes { id } } }")

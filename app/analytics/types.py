@@ -1,0 +1,67 @@
+"""Events as GraphQL shows them."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.accounts.types import User
+from app.analytics import models
+from app.api.connection import OrderDirection
+from app.api.filters import BooleanFilter, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
+from app.api.node import Node
+from app.api.permissions import requires
+from app.api.relations import to_one
+from app.stores.types import Store
+
+
+def _received_at(root: models.UserEvent) -> datetime:
+    return root.received_at
+
+
+@strawberry.type(description="Something that a shopper did or that happened to one.")
+class UserEvent(Node):
+    model = models.UserEvent
+    access = requires("events:read")
+
+    event_type: str
+    session_id: str | None = strawberry.field(description="The visit that it belongs to.")
+    client_event_id: str | None = strawberry.field(description="What the client calls it; one that arrives twice counts once.")
+    timestamp: datetime = strawberry.field(description="When it happened, by the client's clock.")
+    received_at: datetime = strawberry.field(description="When it arrived.")
+    created_at: datetime = strawberry.field(resolver=_received_at, description="The same as receivedAt.")
+    metadata: JSON
+    page_url: str | None
+    user_agent: str | None
+    ip_address: str | None
+    is_error: bool
+    error_msg: str | None
+    user: User | None = to_one("users", "find_known_by_ids", key="user_id", access=requires("users:read"))
+    store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+
+
+@filter_input
+class UserEventFilter:
+    id: IdFilter | None = id_filter("UserEvent")
+    user_id: IdFilter | None = id_filter("User")
+    store_id: IdFilter | None = id_filter("Store")
+    session_id: StringFilter | None
+    event_type: StringFilter | None
+    timestamp: DateTimeFilter | None
+    received_at: DateTimeFilter | None
+    page_url: StringFilter | None
+    is_error: BooleanFilter | None
+
+
+@strawberry.enum(description="What events can be sorted by.")
+class UserEventOrderField(StrEnum):
+    TIMESTAMP = "timestamp"
+    RECEIVED_AT = "received_at"
+    EVENT_TYPE = "event_type"
+
+
+@strawberry.input
+class UserEventOrder:
+    field: UserEventOrderField
+    direction: OrderDirection = OrderDirection.ASC
