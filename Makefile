@@ -70,6 +70,9 @@ $(GRAPHIQL_PAGE): $(GRAPHIQL_SOURCES)
 lock: $(DEV) ## Lock the newest fitting versions of all dependencies
 	$(BIN)/uv pip compile $(LOCKING) --group build pyproject.toml -o .ci/requirements.lock
 	$(BIN)/uv pip compile $(LOCKING) --group build --group dev --constraint .ci/requirements.lock pyproject.toml -o .ci/requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCKING) --override $(CLAIRVOYANCE)/overrides.txt $(CLAIRVOYANCE)/requirements.txt -o $(CLAIRVOYANCE)/requirements.lock
+
+CLAIRVOYANCE := tests/http/clairvoyance
 
 LOCKING := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links

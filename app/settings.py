@@ -262,7 +262,9 @@ class Settings(BaseSettings):
 
     demo_data: bool = Field(default_factory=_in_development, description="Fill an empty database with a demo shop at start.")
     graphiql: bool = Field(default_factory=_in_development, description="Serve GraphiQL at `GET /graphql` to browsers.")
-    introspection: bool = Field(default_factory=_in_development, description="Answer introspection queries.")
+    introspection: bool = Field(
+        default_factory=_in_development, description="Answer introspection queries, and tell which names of a document are wrong."
+    )
     log_level: Annotated[LogLevel, BeforeValidator(_lower_case)] = Field(
         default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
     )

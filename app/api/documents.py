@@ -1,21 +1,32 @@
 """Documents parsed, measured and validated once: a cache bounded in bytes, since any caller can send any text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cachetools import LRUCache
 from graphql import (
     ArgumentNode,
+    ASTValidationRule,
     DocumentNode,
+    FieldsOnCorrectTypeRule,
+    FragmentsOnCompositeTypesRule,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    KnownArgumentNamesRule,
+    KnownDirectivesRule,
+    KnownTypeNamesRule,
     NoSchemaIntrospectionCustomRule,
     ObjectFieldNode,
     OperationDefinitionNode,
+    PossibleFragmentSpreadsRule,
+    ProvidedRequiredArgumentsRule,
+    ScalarLeafsRule,
     StringValueNode,
     ValuesOfCorrectTypeRule,
+    VariablesAreInputTypesRule,
+    VariablesInAllowedPositionRule,
     Visitor,
     parse,
     specified_rules,
@@ -45,6 +56,26 @@ overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 
 
 RULES = tuple(NamedValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
+
+TELLING_RULES = (
+    FieldsOnCorrectTypeRule,
+    FragmentsOnCompositeTypesRule,
+    KnownArgumentNamesRule,
+    KnownDirectivesRule,
+    KnownTypeNamesRule,
+    PossibleFragmentSpreadsRule,
+    ProvidedRequiredArgumentsRule,
+    ScalarLeafsRule,
+    VariablesAreInputTypesRule,
+    VariablesInAllowedPositionRule,
+)
+"""Rules whose errors tell which names a schema has, and with what types: with them, whoever sends many guesses at once learns which are
+right. Where the schema is not to be read, all of them have one answer."""
+
+UNFIT = (
+    "The document does not fit the schema: it names something that is not there, or leaves out something that is needed. "
+    "A gateway that answers introspection says what."
+)
 
 
 @dataclass
@@ -95,7 +126,6 @@ class Documents:
         self._limits = limits
         self._max_tokens = max_tokens
         self._introspection = introspection
-        self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
         self._cache: LRUCache[str, Document] = LRUCache(CACHE_BYTES, getsizeof=lambda document: document.size)
 
     def read(self, text: str) -> Document:
@@ -153,7 +183,15 @@ class Documents:
             broken = excess(Scale(self._schema, document.node, {}).weigh(operation), self._limits)
             if broken is not None:
                 return [broken]
-        errors = validate(self._schema, document.node, self._rules, max_errors=MAX_ERRORS, hide_suggestions=not self._introspection)
+        if self._introspection:
+            return self._errors(document, RULES)
+        if self._errors(document, TELLING_RULES):
+            return [GraphQLError(UNFIT, extensions={"code": VALIDATION_FAILED})]
+        others = (rule for rule in RULES if rule not in TELLING_RULES)
+        return self._errors(document, (*others, NoSchemaIntrospectionCustomRule))
+
+    def _errors(self, document: Document, rules: Sequence[type[ASTValidationRule]]) -> list[GraphQLError]:
+        errors = validate(self._schema, document.node, rules, max_errors=MAX_ERRORS, hide_suggestions=not self._introspection)
         return [_shown(error) for error in errors]
 
 

@@ -81,6 +81,34 @@ async def test_production_suggests_nothing(production: Caller, document: str) ->
     assert "did you mean" not in response.text.lower()
 
 
+async def test_production_answers_right_and_wrong_guesses_alike(production: Caller) -> None:
+    guesses = (
+        "{ products }",
+        "{ productz }",
+        "{ product { id } productz }",
+        "{ product(id: 1) { name { length } } }",
+        "{ node }",
+        "{ node(id: 1) { name } }",
+        "{ products(wrong: 1) { nodes { id } } }",
+        "query ($input: Product) { __typename }",
+        "query ($input: Productz) { __typename }",
+        "{ ... on Product { id } }",
+        "mutation { signIn { userErrors { code } } }",
+        "{ __typename @public }",
+        "{ __typename @publik }",
+    )
+    answers = {(await production.post(guess)).text for guess in guesses}
+
+    assert len(answers) == 1
+    assert "GRAPHQL_VALIDATION_FAILED" in answers.pop()
+
+
+async def test_production_still_names_a_wrong_value(production: Caller) -> None:
+    (error,) = (await production.post('{ products(first: "ten") { nodes { id } } }')).json()["errors"]
+
+    assert error["message"].startswith("first: ")
+
+
 async def test_production_suggests_nothing_about_variables(production: Caller) -> None:
     document = "mutation ($input: SignInInput!) { signIn(input: $input) { userErrors { code } } }"
 
