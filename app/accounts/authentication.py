@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.accounts.api_keys import ApiKeys, is_api_key
 from app.accounts.mail import MailKind, enqueue_mail
-from app.accounts.models import PasswordChange, SessionEndReason, User, UserSession, UserSessionCreate, is_active_user
+from app.accounts.models import PasswordChange, SessionEndReason, User, UserSession, UserSessionCreate, is_active_user, known_of
 from app.accounts.passwords import PasswordHasher
 from app.accounts.repository import VIEWERS
 from app.accounts.viewers import Known, known
@@ -122,11 +122,11 @@ class Authenticator:
         return session
 
     async def change_password(self, repositories: Any, user_id: UUID, change: PasswordChange) -> User:
-        """Replace a password and end every session of the account. Raises `UserError` for a wrong present password, `Conflict`."""
+        """Replace a password and end every session of the account. Raises `UserError`, `Conflict`."""
         user = await repositories.users.get_by_id(user_id)
         if not await self._passwords.verify(change.current_password.get_secret_value(), user.password_hash):
             raise UserError(ErrorCode.INVALID_CREDENTIALS, "this is not the present password", "current_password")
-        new = await self._passwords.hash(change.password.get_secret_value())
+        new = await self._passwords.hash_new(change.password.get_secret_value(), *known_of(user))
         async with repositories.transaction() as tx:
             if not await tx.users.replace_password_hash(user_id, user.password_hash, new):
                 raise Conflict("the password was changed meanwhile; sign in again")

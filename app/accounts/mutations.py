@@ -42,7 +42,7 @@ from app.core.repository import as_values
 class SignUpInput:
     email: str
     username: str = strawberry.field(description="3 to 50 letters, digits, dots, dashes and underscores.")
-    password: str = strawberry.field(description="8 to 128 characters, whichever you like.")
+    password: str = strawberry.field(description="8 to 128 characters, whichever you like, that are not easy to guess.")
     first_name: str | None = UNSET
     last_name: str | None = UNSET
     email_token: str | None = strawberry.field(default=UNSET, description="From the mail, after CONFIRMATION_REQUIRED.")
@@ -66,7 +66,7 @@ class UpdateProfileInput:
 @strawberry.input
 class ChangePasswordInput:
     current_password: str
-    password: str = strawberry.field(description="The new one: 8 to 128 characters, whichever you like.")
+    password: str = strawberry.field(description="The new one: 8 to 128 characters, whichever you like, that are not easy to guess.")
 
 
 @strawberry.input
@@ -77,7 +77,7 @@ class RequestPasswordResetInput:
 @strawberry.input
 class ResetPasswordInput:
     token: str = strawberry.field(description="From the mail.")
-    password: str = strawberry.field(description="The new one: 8 to 128 characters, whichever you like.")
+    password: str = strawberry.field(description="The new one: 8 to 128 characters, whichever you like, that are not easy to guess.")
 
 
 @strawberry.input

@@ -4,6 +4,7 @@ Threads and the queue before them are bounded: a flood of sign-ins waits here, a
 """
 
 import asyncio
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
@@ -11,11 +12,17 @@ from typing import Self, TypeVar
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from app.core.errors import Unavailable
+from app.accounts.strength import weakness
+from app.core.errors import ErrorCode, Unavailable, UserError
 from app.settings import Settings
 
 T = TypeVar("T")
 MAX_WAITING = 100
+
+
+def normalized(password: str) -> str:
+    """One form of what looks the same on different keyboards (NIST SP 800-63B, 5.1.1.2: NFKC or NFKD)."""
+    return unicodedata.normalize("NFKC", password)
 
 
 class PasswordHasher:
@@ -33,9 +40,19 @@ class PasswordHasher:
         argon2 = Argon2(settings.argon2_time_cost, settings.argon2_memory_kib, settings.argon2_parallelism)
         return cls(argon2, settings.hash_threads)
 
+    async def hash_new(self, password: str, *personal: str | None) -> str:
+        """The hash of a password that somebody chooses; `personal` is what others know of its owner, such as email and name.
+
+        Raises `UserError` naming the field `password` where it is too easy to guess; `Unavailable`.
+        """
+        weak = await self._in_thread(lambda: weakness(password, personal))
+        if weak is not None:
+            raise UserError(ErrorCode.INVALID, weak, "password")
+        return await self.hash(password)
+
     async def hash(self, password: str) -> str:
         """A salted hash with its parameters, as it is stored. Raises `Unavailable` when too many wait already."""
-        return await self._in_thread(lambda: self._argon2.hash(password))
+        return await self._in_thread(lambda: self._argon2.hash(normalized(password)))
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether the password made the stored hash. Takes as long for an account that does not exist (None)."""
@@ -51,7 +68,7 @@ class PasswordHasher:
 
     def _matches(self, stored: str, password: str) -> bool:
         try:
-            return self._argon2.verify(stored, password)
+            return self._argon2.verify(stored, normalized(password))
         except (VerificationError, InvalidHashError):
             return False
 

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from app.accounts.mail import MailKind, enqueue_mail
-from app.accounts.models import PasswordReset, SessionEndReason, User, Verification, VerificationPurpose, is_active_user
+from app.accounts.models import PasswordReset, SessionEndReason, User, Verification, VerificationPurpose, is_active_user, known_of
 from app.accounts.passwords import PasswordHasher
 from app.core.errors import ErrorCode, UserError
 from app.core.security import token_hash
@@ -36,11 +36,12 @@ class Recovery:
         """Set a new password, end every session of the account and void its tokens.
 
         An address that had not been proved has been now. Whatever was set up before it was may be a stranger's, who made an account with
-        the address before its owner did: then the account's API keys end as well. Raises `UserError` for a token that is not good.
+        the address before its owner did: then the account's API keys end as well. Raises `UserError` for a token that is not good, and
+        for a weak password, which leaves the token good.
         """
         hashed = token_hash(reset.token)
         user = await self._holder(repositories, await repositories.verifications.find_valid(VerificationPurpose.PASSWORD_RESET, hashed))
-        password_hash = await self._passwords.hash(reset.password.get_secret_value())
+        password_hash = await self._passwords.hash_new(reset.password.get_secret_value(), *known_of(user))
         async with repositories.transaction() as tx:
             user = await self._holder(tx, await tx.verifications.verify_and_consume(VerificationPurpose.PASSWORD_RESET, hashed))
             await tx.users.update_by_id(user.id, {"password_hash": password_hash, "email_verified": True})

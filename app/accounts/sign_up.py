@@ -43,10 +43,11 @@ class SignUp:
     async def sign_up(self, repositories: Any, account: SignUpRequest, request: RequestInfo) -> SignedIn:
         """A new account and its first session: both or neither.
 
-        With the token from a mail the address is proved. Raises `UserError` for a name that is taken, for a token that is not good, and
-        where a mail must be answered first.
+        With the token from a mail the address is proved. Raises `UserError` for a weak password, a taken name or a token that is not good,
+        and where a mail must be answered first.
         """
-        password_hash = await self._passwords.hash(account.password.get_secret_value())
+        personal = (account.email, account.username, account.first_name, account.last_name)
+        password_hash = await self._passwords.hash_new(account.password.get_secret_value(), *personal)
         if await repositories.users.find_by_username(account.username):
             raise UserError(ErrorCode.TAKEN, "this user name is taken; choose another", "username")
         if account.email_token is not None:

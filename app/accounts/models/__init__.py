@@ -235,6 +235,11 @@ def is_active_user(user: _HasUserStatus) -> bool:
     return user.status == UserStatus.ACTIVE
 
 
+def known_of(user: User) -> tuple[str | None, ...]:
+    """What others may know of a user, and no password should be made of."""
+    return user.email, user.username, user.first_name, user.last_name
+
+
 def validate_email(email: str) -> bool:
     """Whether a text has the form of an email address (RFC 5322 without its oddities); asks no name server."""
     try:
