@@ -25,6 +25,9 @@ def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
     async def end_sessions() -> None:
         await repositories.user_sessions.cleanup_expired_sessions()
 
+    async def expire_api_keys() -> None:
+        await repositories.api_keys.expire_late()
+
     async def remove_expired_tokens() -> None:
         await repositories.verifications.delete_expired()
 
@@ -32,6 +35,7 @@ def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
         await repositories.notifications.cleanup_old_read_notifications(repositories.now() - READ_NOTIFICATIONS_KEPT)
 
     worker.schedule("sessions.end_expired", EVERY_QUARTER, end_sessions)
+    worker.schedule("api_keys.expire", EVERY_QUARTER, expire_api_keys)
     worker.schedule("verifications.remove_expired", EVERY_NIGHT, remove_expired_tokens)
     worker.schedule("notifications.remove_read", EVERY_NIGHT, remove_read_notifications)
 

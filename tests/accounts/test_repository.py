@@ -72,6 +72,9 @@ async def test_keys_are_counted_in_batches_and_stay_revoked(repositories: Reposi
     await repositories.api_keys.update_by_id(keys[1].id, {"expires_at": past})
     assert await repositories.api_keys.find_active_by_user(user.id) == []
     assert await repositories.api_keys.get_api_key_stats() == {"total": 2, "active": 0, "revoked": 1, "expired": 1}
+    assert [await repositories.api_keys.expire_late() for _ in range(2)] == [1, 0]
+    assert (await repositories.api_keys.get_by_id(keys[1].id)).status == "EXPIRED"
+    assert await repositories.api_keys.get_api_key_stats() == {"total": 2, "active": 0, "revoked": 1, "expired": 1}
     assert await repositories.api_keys.revoke_by_user(user.id) == 1
     assert (await repositories.api_keys.get_by_id(keys[0].id)).revoked_by == user.id
 

@@ -74,6 +74,11 @@ class ApiKeyRepository(Standing[ApiKey]):
         change = {"status": ApiKeyStatus.REVOKED.value, "revoked_at": self.repositories.now(), "revoked_by": revoked_by}
         return await self.update_many({"user_id": user_id, **NOT_REVOKED}, change)
 
+    async def expire_late(self) -> int:
+        """Write down that the keys past their time have expired, which they have anyway; returns how many."""
+        late = {"status": ApiKeyStatus.ACTIVE.value, "expires_at": {"lte": self.repositories.now()}}
+        return await self.update_many(late, {"status": ApiKeyStatus.EXPIRED.value})
+
     async def get_api_key_stats(self) -> dict[str, int]:
         """How many keys there are, and how many of them are live, revoked, and past their time."""
         columns = self.table.c
