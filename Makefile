@@ -41,7 +41,7 @@ bench: $(DEV) ## Measure the gateway's speed
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: schema
-schema: $(RUNTIME) ## Print the GraphQL schema into schema.graphql
+schema: $(RUNTIME) ## Print the GraphQL schema into schema.graphql, and who may do what into README.md
 	$(BIN)/python -m app schema
 
 .PHONY: migrate

@@ -5,9 +5,10 @@ import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
+from pydantic import SecretStr
 
 from app.analytics.models import TABLES
 from app.core import clickhouse_migrations, migrations
@@ -18,6 +19,8 @@ from app.resources import closing_clickhouse, database_dsn, migrate_all, open_re
 from app.settings import Settings, SettingsError, read_settings
 
 SCHEMA_FILE = Path("schema.graphql")
+README_FILE = Path("README.md")
+T = TypeVar("T")
 
 cli = typer.Typer(help="The Neurotracker gateway.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,11 +39,11 @@ def _fail(message: str) -> Any:
     raise typer.Exit(1)
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
-        asyncio.run(work)
+        return asyncio.run(work)
     except (EmbeddedPostgresError, migrations.MigrationError, RepositoryError, OSError) as error:
-        _fail(str(error))
+        return cast(T, _fail(str(error)))
 
 
 @cli.command()
@@ -128,13 +131,21 @@ async def _seed(settings: Settings, *, benchmark: bool) -> None:
 
 @cli.command()
 def schema(
-    check: Annotated[bool, typer.Option(help="Only check that schema.graphql is what the code says.")] = False,
+    check: Annotated[bool, typer.Option(help="Only check that the files are what the code says.")] = False,
     path: Annotated[Path, typer.Option(help="Where the schema is written.")] = SCHEMA_FILE,
+    readme: Annotated[Path, typer.Option(help="Where the table of who may do what is written, between its marks.")] = README_FILE,
 ) -> None:
-    """Print the GraphQL schema into schema.graphql."""
+    """Print the GraphQL schema into schema.graphql, and who may do what into README.md."""
+    from app.matrix import between_marks
     from app.schema import printed_schema
 
-    text = printed_schema()
+    _keep(path, printed_schema(), check=check)
+    if readme.is_file():
+        _keep(readme, between_marks(readme, _run(_permission_table())), check=check)
+
+
+def _keep(path: Path, text: str, *, check: bool) -> None:
+    """Write a file that is made from the code, or check that it is up to date."""
     if not check:
         path.write_text(text, encoding="utf-8")
         typer.echo(f"wrote {path}")
@@ -142,6 +153,18 @@ def schema(
         _fail(f"{path} is stale; run `make schema`")
     else:
         typer.echo(f"{path} is up to date")
+
+
+async def _permission_table() -> str:
+    """With the roles that the migrations make, in a scratch server."""
+    from app.matrix import permission_table
+
+    with tempfile.TemporaryDirectory(prefix="neurotracker-roles-") as folder:
+        async with EmbeddedPostgres(Path(folder), fsync=False) as scratch:
+            await migrations.upgrade(scratch.dsn)
+            settings = Settings(_env_file=None, database_url=SecretStr(scratch.dsn), data_dir=Path(folder))
+            async with open_resources(settings) as resources:
+                return await permission_table(resources.repositories)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
+from app.resources import open_resources
 from tests.access.world import CLOSED, HARBOUR, MARK, MARKET, Person, World, key
 from tests.conftest import fresh_database
 from tests.serving import gateway, settings_for
@@ -15,17 +16,16 @@ UNLIMITED = {"max_cost": 10**7, "max_depth": 30, "max_tokens": 50_000}
 
 @pytest.fixture(scope="session")
 async def world(postgres: str, migrated: str) -> AsyncIterator[World]:
-    async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
-        gateway(settings_for(dsn, **UNLIMITED)) as visitor,
-    ):
-        connection = await asyncpg.connect(dsn, timeout=10)
-        world = World(dsn, visitor, connection)
-        await _open_stores(world)
-        await _invite(world)
-        await _settle(world)
-        yield world
-        await connection.close()
+    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+        settings = settings_for(dsn, **UNLIMITED)
+        async with gateway(settings) as visitor, open_resources(settings) as resources:
+            connection = await asyncpg.connect(dsn, timeout=10)
+            world = World(visitor, connection, resources.repositories)
+            await _open_stores(world)
+            await _invite(world)
+            await _settle(world)
+            yield world
+            await connection.close()
 
 
 async def _open_stores(world: World) -> None:
@@ -71,3 +71,4 @@ async def _settle(world: World) -> None:
     world.victims["OrderItem"] = await world.id_of("order_items", "order_id", order)
     world.victims["UserSession"] = await world.id_of("user_sessions", "user_id", victim.own["User"])
     world.victims["ApiKey"] = await world.api_key(victim)
+    world.victims["UserEvent"] = await world.event(victim, CLOSED)

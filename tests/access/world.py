@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 
 from app.api.declared import declarations
+from app.api.node import node_type
 from app.api.scalars import decode_any_id, encode_id
+from app.api.scopes import DEFINITION
+from app.repositories import Repositories
 from app.schema import create_schema
 from tests.serving import SIGN_UP, Caller
 
@@ -23,7 +26,10 @@ TABLES = "select table_name from information_schema.tables where table_schema = 
 NOISE = {"user_sessions": ("last_accessed_at", "updated_at"), "api_keys": ("usage_count", "last_used_at", "updated_at")}
 """Columns that any request may write, whoever it is from."""
 UNWATCHED = "pgqueuer"
-TYPES = {table: name for name, table in declarations(create_schema()).repositories.items()}
+SCHEMA = create_schema()
+TYPES = {table: name for name, table in declarations(SCHEMA).repositories.items()}
+NODES = sorted(name for name, kind in SCHEMA._schema.type_map.items() if node_type(kind.extensions.get(DEFINITION)))
+"""Every type that has ids."""
 
 _numbers = count(1)
 
@@ -41,9 +47,9 @@ class Person:
 class World:
     """A running gateway over its database, and who is there."""
 
-    dsn: str
     visitor: Caller
     connection: asyncpg.Connection
+    repositories: Repositories
     public: dict[str, str] = field(default_factory=dict)
     """Ids of what anybody may see: a product for sale and its store."""
     victims: dict[str, str] = field(default_factory=dict)
@@ -139,6 +145,13 @@ class World:
         number = next(_numbers)
         known = {"key_hash": f"{number:064x}", "key_identifier": f"key{number}", "key_preview": "key..."}
         return await self.insert("api_keys", user_id=key(person.own["User"]), name=f"{MARK} key", **known)
+
+    async def event(self, person: Person, domain: str) -> str:
+        """Something that somebody did at a store."""
+        id, store = uuid4(), await self.store_key(domain)
+        event = {"event_type": "page_view", "user_id": key(person.own["User"]), "store_id": store, "timestamp": datetime.now(UTC)}
+        await self.repositories.user_events.insert_batch([{"id": id, **event, "page_url": f"https://{MARK}.example.com"}], str(id))
+        return encode_id("UserEvent", id)
 
     async def id_of(self, table: str, column: str, id: str) -> str:
         """The row of a table that points to another one."""

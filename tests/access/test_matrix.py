@@ -1,0 +1,93 @@
+"""Who may do what, held against the README: every cell of its table, over HTTP.
+
+A refusal says UNAUTHENTICATED to a visitor and FORBIDDEN to everybody else, and changes nothing. What is sent makes little sense, so that
+it is seen to be the first thing that the gateway says, and the only one.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from graphql import GraphQLEnumType, GraphQLField, GraphQLInputObjectType, get_named_type, get_nullable_type, is_list_type, is_non_null_type
+
+from app.api.scalars import encode_id
+from app.matrix import MARKS, NOBODY, REFUSED, between_marks, permission_table
+from app.schema import create_schema
+from tests.access.world import HARBOUR, Person, World
+from tests.serving import REPOSITORY
+
+SCHEMA = create_schema()._schema
+README = REPOSITORY / "README.md"
+DENIALS = {"UNAUTHENTICATED", "FORBIDDEN"}
+SCALARS: dict[str, Any] = {
+    "ID": encode_id("Nothing", UUID(int=0)),
+    "String": "x",
+    "Int": 1,
+    "Float": 1.0,
+    "Boolean": True,
+    "Decimal": "1",
+    "DateTime": datetime(2030, 1, 1, tzinfo=UTC).isoformat(),
+    "JSON": {},
+}
+
+
+def table() -> tuple[list[str], dict[str, list[str]]]:
+    """The roles in the README's table, and its cells by operation."""
+    text = README.read_text(encoding="utf-8").partition(MARKS[0])[2].partition(MARKS[1])[0]
+    head, _, *rows = [[part.strip(" `") for part in line.strip("| ").split(" | ")] for line in text.splitlines()]
+    return head[3:], {row[0]: row[3:] for row in rows}
+
+
+ROLES, CELLS = table()
+
+
+async def test_the_table_in_the_readme_is_up_to_date(world: World) -> None:
+    assert README.read_text(encoding="utf-8") == between_marks(README, await permission_table(world.repositories)), "run `make schema`"
+
+
+def test_the_table_has_every_role() -> None:
+    assert ROLES == [NOBODY, "USER", "VIEWER", "ANALYST", "ADMIN"]
+
+
+@pytest.mark.parametrize("operation", CELLS)
+async def test_every_cell(world: World, operation: str) -> None:
+    document, variables = request(*operation.split())
+    for role, cell in zip(ROLES, CELLS[operation], strict=True):
+        person = Person(NOBODY, world.visitor) if role == NOBODY else await world.person("somebody", role, HARBOUR)
+        before = await world.checksums() if cell == REFUSED else {}
+        response = await person.caller.post(document, variables)
+        denials = {error["extensions"]["code"] for error in response.json().get("errors", ())} & DENIALS
+        if cell != REFUSED:
+            assert not denials, (role, response.text)
+            continue
+        assert denials == {"UNAUTHENTICATED" if role == NOBODY else "FORBIDDEN"}, (role, response.text)
+        assert not any((response.json().get("data") or {}).values()), (role, response.text)
+        assert before == await world.checksums(), role
+
+
+def request(kind: str, name: str) -> tuple[str, dict[str, Any]]:
+    """A document that asks for an operation alone, with values that its arguments could have."""
+    if kind == "node":
+        return "query ($id: ID!) { node(id: $id) { __typename } }", {"id": encode_id(name, UUID(int=0))}
+    root = {"query": SCHEMA.query_type, "mutation": SCHEMA.mutation_type}[kind]
+    assert root is not None
+    field: GraphQLField = root.fields[name]
+    needed = {argument: given.type for argument, given in field.args.items() if is_non_null_type(given.type)}
+    head = ", ".join(f"${argument}: {given}" for argument, given in needed.items())
+    passed = ", ".join(f"{argument}: ${argument}" for argument in needed)
+    shown = "{ __typename }" if hasattr(get_named_type(field.type), "fields") else ""
+    document = f"{kind} {f'({head})' if head else ''} {{ {name}{f'({passed})' if passed else ''} {shown} }}"
+    return document, {argument: sample(given) for argument, given in needed.items()}
+
+
+def sample(kind: Any) -> Any:
+    """A value of a type, with no more than it must have."""
+    inner = get_nullable_type(kind)
+    if is_list_type(inner):
+        return [sample(inner.of_type)]
+    if isinstance(inner, GraphQLEnumType):
+        return next(iter(inner.values))
+    if isinstance(inner, GraphQLInputObjectType):
+        return {name: sample(field.type) for name, field in inner.fields.items() if is_non_null_type(field.type)}
+    return SCALARS[inner.name]
