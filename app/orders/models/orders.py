@@ -1,4 +1,4 @@
-"""Orders: what was bought, and its payments. These are the ledger: nothing here disappears with its user, store or product."""
+"""Orders: what was bought. They are kept: nothing here disappears with its user, store or product."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, UniqueConstraint
 
 from app.carts.models import QUANTITY_RANGE, Quantity
 from app.core import model
-from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, Line, Passage
+from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, Line
 from app.core.model import Timestamped
 
 
@@ -35,28 +35,6 @@ _TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = MappingProxy
         OrderStatus.COMPLETED: frozenset(),
         OrderStatus.CANCELLED: frozenset(),
         OrderStatus.FAILED: frozenset({OrderStatus.PENDING}),
-    }
-)
-
-
-class PaymentStatus(StrEnum):
-    PENDING = "PENDING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    REFUNDED = "REFUNDED"
-
-    @property
-    def sources(self) -> frozenset["PaymentStatus"]:
-        """The statuses that may become this one; FAILED and REFUNDED are final."""
-        return _PAYMENT_SOURCES[self]
-
-
-_PAYMENT_SOURCES: Final[Mapping[PaymentStatus, frozenset[PaymentStatus]]] = MappingProxyType(
-    {
-        PaymentStatus.PENDING: frozenset(),
-        PaymentStatus.COMPLETED: frozenset({PaymentStatus.PENDING}),
-        PaymentStatus.FAILED: frozenset({PaymentStatus.PENDING}),
-        PaymentStatus.REFUNDED: frozenset({PaymentStatus.COMPLETED}),
     }
 )
 
@@ -120,53 +98,6 @@ class OrderItem(Timestamped, table=True):
     currency: str = model.currency_code()
 
 
-class Payment(Timestamped, table=True):
-    """A charge for an order, tried or done: at most one COMPLETED per order.
-
-    A REFUNDED payment keeps its `completed_at`. `transaction_id` is the provider's name for the charge, unique with it.
-    """
-
-    __tablename__ = "payments"
-    __table_args__ = (
-        UniqueConstraint("order_id", "idempotency_key"),
-        model.one_of("status", PaymentStatus),
-        model.stamped("completed_at", "status in ('COMPLETED', 'REFUNDED')"),
-        model.stamped("failed_at", "status = 'FAILED'"),
-        model.stamped("refunded_at", "status = 'REFUNDED'"),
-        CheckConstraint("(failure_code is null and failure_message is null) or status = 'FAILED'", name="failure_of_failed"),
-        *model.not_negative("amount"),
-        model.is_currency(),
-        *model.is_object("metadata"),
-        Index(
-            "uq_payments_transaction_id_provider",
-            "transaction_id",
-            "provider",
-            unique=True,
-            postgresql_where=text("transaction_id is not null"),
-            postgresql_nulls_not_distinct=True,
-        ),
-        Index("uq_payments_completed", "order_id", unique=True, postgresql_where=text("status = 'COMPLETED'")),
-        model.newest_first("payments"),
-        model.newest_first("payments", "order_id"),
-        model.newest_first("payments", "status"),
-    )
-
-    order_id: UUID = model.reference("orders.id", "RESTRICT")
-    amount: Decimal = model.amount()
-    currency: str = model.currency_code()
-    status: PaymentStatus = model.choice(PaymentStatus.PENDING)
-    provider: str | None = model.column(None, max_length=50)
-    method: str | None = model.column(None, max_length=64)
-    transaction_id: str | None = model.column(None, max_length=255)
-    idempotency_key: str | None = model.column(None, max_length=255)
-    failure_code: str | None = model.column(None, max_length=64)
-    failure_message: str | None = model.column(None, max_length=500)
-    completed_at: datetime | None = model.moment()
-    failed_at: datetime | None = model.moment()
-    refunded_at: datetime | None = model.moment()
-    metadata_: dict[str, Any] | None = model.metadata_column()
-
-
 class _HasOrderStatus(Protocol):
     @property
     def status(self) -> str: ...
@@ -226,25 +157,3 @@ class OrderUpdate(Input):
     """The change of an order: to a status that its present one can become."""
 
     status: OrderStatus
-
-
-class PaymentRequest(Input):
-    """What an order is paid with: the provider's token of a card. The same `idempotency_key` of an order never charges twice."""
-
-    payment_token: Annotated[str, Line(255)]
-    idempotency_key: IdempotencyKey | None = None
-
-
-class PaymentCreate(Input):
-    """A charge for an order, tried or done."""
-
-    currency: CurrencyCode = "USD"
-    amount: Amount
-    status: PaymentStatus = PaymentStatus.PENDING
-    provider: Annotated[str, Line(50)] | None = None
-    method: PaymentMethod | None = None
-    transaction_id: Annotated[str, Line(255)] | None = None
-    idempotency_key: IdempotencyKey | None = None
-    failure_code: Annotated[str, Passage(64)] | None = None
-    failure_message: Annotated[str, Passage(500)] | None = None
-    metadata: JsonObject | None = None
