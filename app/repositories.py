@@ -6,9 +6,11 @@ async with repositories.transaction() as tx:
     await tx.carts.add_item(cart_id, product_id, 2)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -24,6 +26,7 @@ from app.analytics.repository import UserEventRepository
 from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.cache import Cache
+from app.core.changes import Changes
 from app.core.clickhouse import ClickHouse
 from app.core.clock import Clock, system_clock
 from app.core.database import Database
@@ -44,6 +47,11 @@ from app.stores.repository import ConfigRepository, ReportRepository, StoreRepos
 @dataclass(frozen=True)
 class Repositories(RepositoryFactory):
     """An attribute per repository, each made when first asked for."""
+
+    async def find_changed(self, entity: str, ids: Sequence[UUID]) -> list[Any]:
+        """The rows of an entity that have changed, None for those that are gone."""
+        found: list[Any] = await getattr(self, entity).find_by_ids(ids)
+        return found
 
     @cached_property
     def stores(self) -> StoreRepository:
@@ -161,11 +169,20 @@ def create_repository_factory(
     logger: Any = None,
     *,
     clickhouse: ClickHouse | None = None,
+    changes: Changes | None = None,
     now: Clock = system_clock,
 ) -> Repositories:
     """Repositories for the system itself, each statement on any connection; `scoped(viewer)` and `transaction()` give narrower ones.
 
-    Without ClickHouse, what is kept there is unavailable.
+    Without ClickHouse, what is kept there is unavailable; without `changes`, nobody is told of any.
     """
-    logger = logger or structlog.get_logger()
-    return Repositories(database=database, cache=cache, metrics=metrics, session=database, now=now, clickhouse=clickhouse, logger=logger)
+    return Repositories(
+        database=database,
+        cache=cache,
+        metrics=metrics,
+        session=database,
+        now=now,
+        clickhouse=clickhouse,
+        changes=changes,
+        logger=logger or structlog.get_logger(),
+    )

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from app.core import clickhouse_migrations, jobs, migrations
 from app.core.cache import Cache, memory_backend, redis_backend
+from app.core.changes import Changes
 from app.core.clickhouse import ClickHouse, ClickHouseOptions, Engine
 from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
@@ -24,6 +25,7 @@ from app.repositories import Repositories, create_repository_factory
 from app.settings import Settings
 
 INVALIDATIONS = "cache_invalidations"
+CHANGES = "row_changes"
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ class Resources:
     cache: Cache
     metrics: Metrics
     clickhouse: ClickHouse
+    changes: Changes
     repositories: Repositories
 
 
@@ -68,14 +71,17 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
         if migrate:
             await database.ping()
             await migrate_all(dsn)
-        cache = Cache(_cache_backend(settings), metrics, settings.cache_ttl, _pubsub(settings, dsn))
+        cache = Cache(_cache_backend(settings), metrics, settings.cache_ttl, _pubsub(settings, dsn, INVALIDATIONS))
         await cache.open()
         stack.push_async_callback(cache.close)
         clickhouse = open_clickhouse(settings, metrics, migrate=migrate or settings.clickhouse_url is None)
         stack.push_async_callback(clickhouse.close)
         logger = structlog.get_logger("app.repositories")
-        repositories = create_repository_factory(database, cache, metrics, logger, clickhouse=clickhouse)
-        yield Resources(settings, database, cache, metrics, clickhouse, repositories)
+        changes = Changes(_pubsub(settings, dsn, CHANGES), metrics)
+        repositories = create_repository_factory(database, cache, metrics, logger, clickhouse=clickhouse, changes=changes)
+        await changes.open(repositories.find_changed)
+        stack.push_async_callback(changes.close)
+        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories)
 
 
 def open_clickhouse(settings: Settings, metrics: Metrics, *, migrate: bool) -> ClickHouse:
@@ -130,6 +136,6 @@ def _cache_backend(settings: Settings) -> BaseCache:
     return redis_backend(url) if url else memory_backend()
 
 
-def _pubsub(settings: Settings, dsn: str) -> PubSub:
+def _pubsub(settings: Settings, dsn: str, channel: str) -> PubSub:
     url = _plain(settings.redis_url)
-    return RedisPubSub(url, INVALIDATIONS) if url else PostgresPubSub(dsn, INVALIDATIONS)
+    return RedisPubSub(url, channel) if url else PostgresPubSub(dsn, channel)

@@ -17,6 +17,7 @@ from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, Cart, CartItem, CartS
 from app.catalog.models import Product
 from app.catalog.repository import ProductRepository
 from app.core.batch import many_by
+from app.core.changes import Announced
 from app.core.errors import Conflict, ErrorCode, InvalidValue, NotFound, UserError
 from app.core.model import MONEY
 from app.core.paging import NEWEST_FIRST, Sort
@@ -38,6 +39,7 @@ class CartRepository(StatusRepository[Cart]):
     """
 
     model = Cart
+    announces = Announced("carts")
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "ck_cart_items_quantity": (ErrorCode.INVALID, "quantity", f"must be between 1 and {MAX_LINE_QUANTITY}"),
         "uq_carts_active_of_user": (ErrorCode.CONFLICT, "id", "the shopper has another active cart at this store"),

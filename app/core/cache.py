@@ -63,7 +63,7 @@ class Cache:
 
     async def open(self) -> None:
         if self._pubsub:
-            await self._pubsub.open(self._heard)
+            await self._pubsub.open(self._heard, self.clear)
 
     async def close(self) -> None:
         if self._pubsub:

@@ -15,6 +15,7 @@ import orjson
 import structlog
 from asyncpg import exceptions as postgres
 from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import Delete, Insert, Table, Update
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -44,11 +45,15 @@ class Row(asyncpg.Record):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text with numbered parameters, the parameters' names in order, and the values that were fixed when it was composed."""
+    """SQL text with numbered parameters, the parameters' names in order, and the values that were fixed when it was composed.
+
+    `change` is what it does to the rows of which table, unless it only reads.
+    """
 
     text: str
     names: tuple[str, ...]
     fixed: Mapping[str, Any]
+    change: tuple[str, str] | None = None
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         return [values[name] if name in values else self.fixed[name] for name in self.names]
@@ -58,7 +63,14 @@ def compile_statement(clause: ClauseElement) -> Statement:
     """Compile a SQLAlchemy Core statement for asyncpg. Costs about a millisecond: callers keep the result per shape."""
     compiled = cast(SQLCompiler, clause.compile(dialect=DIALECT))
     names = tuple(compiled.positiontup or ())
-    return Statement(str(compiled), names, {name: bind.value for name, bind in compiled.binds.items() if not bind.required})
+    fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+    return Statement(str(compiled), names, fixed, _change(clause))
+
+
+def _change(clause: ClauseElement) -> tuple[str, str] | None:
+    if isinstance(clause, (Insert, Update, Delete)) and isinstance(clause.table, Table):
+        return clause.__visit_name__, clause.table.name
+    return None
 
 
 class Session(Protocol):

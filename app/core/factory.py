@@ -13,6 +13,7 @@ import structlog
 
 from app.core import jobs
 from app.core.cache import Cache
+from app.core.changes import Changes
 from app.core.clickhouse import ClickHouse
 from app.core.clock import Clock, system_clock
 from app.core.database import Database, Session, Transaction
@@ -33,6 +34,7 @@ class RepositoryFactory:
     viewer: Viewer = SYSTEM
     now: Clock = system_clock
     clickhouse: ClickHouse | None = None
+    changes: Changes | None = None
     logger: Any = field(default_factory=structlog.get_logger, repr=False)
 
     def of(self, repository: type[R]) -> R:

@@ -50,6 +50,18 @@ class Metrics:
             "http_requests_in_flight", "HTTP requests being answered", registry=self.registry, multiprocess_mode="livesum"
         )
         self.cache = Counter("cache_lookups", "Cache look-ups", ("result",), registry=self.registry)
+        self.changes = Counter("row_changes_announced", "Changed rows told to all processes", ("entity",), registry=self.registry)
+        self.lost_changes = Counter("row_changes_lost", "Times that row changes may have gone untold", registry=self.registry)
+        self.live_connections = Gauge(
+            "live_connections", "Open connections of subscribers", ("transport",), registry=self.registry, multiprocess_mode="livesum"
+        )
+        self.live_subscriptions = Gauge(
+            "live_subscriptions", "Subscriptions under way", ("field",), registry=self.registry, multiprocess_mode="livesum"
+        )
+        self.live_messages = Counter("live_messages", "Messages sent to subscribers", ("transport", "type"), registry=self.registry)
+        self.live_drops = Counter(
+            "live_drops", "Connections and subscriptions refused or ended by the gateway", ("transport", "reason"), registry=self.registry
+        )
         self.api_keys = Counter("api_key_validations", "API keys looked up", ("result",), registry=self.registry)
         self.lost_key_uses = Counter("api_key_uses_lost", "Uses of API keys that could not be counted", registry=self.registry)
         self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 log = structlog.get_logger(__name__)
 
 Listener = Callable[[str], Awaitable[None]]
+OnGap = Callable[[], Awaitable[None]]
 AGAIN_SECONDS = 0.2
 RECONNECT_SECONDS = 1.0
 MAX_PAYLOAD = 7000
@@ -26,18 +27,20 @@ class PubSub(Protocol):
 
     async def publish(self, message: str) -> None: ...
 
-    async def open(self, listener: Listener) -> None: ...
+    async def open(self, listener: Listener, on_gap: OnGap | None = None) -> None:
+        """Give every message to the listener. `on_gap` is told whenever messages may have been missed."""
+        ...
 
     async def close(self) -> None: ...
 
 
 class PostgresPubSub:
-    """LISTEN on a connection of its own, reopened when it breaks; `on_gap` tells that messages may have been missed."""
+    """LISTEN on a connection of its own, reopened when it breaks."""
 
-    def __init__(self, dsn: str, channel: str, on_gap: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, dsn: str, channel: str) -> None:
         self._dsn = dsn
         self._channel = channel
-        self._on_gap = on_gap
+        self._on_gap: OnGap | None = None
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection[Any] | None = None
         self._publishing = asyncio.Lock()
@@ -53,7 +56,8 @@ class PostgresPubSub:
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 raise ConnectionError("the notification connection broke") from error
 
-    async def open(self, listener: Listener) -> None:
+    async def open(self, listener: Listener, on_gap: OnGap | None = None) -> None:
+        self._on_gap = on_gap
         ready = asyncio.Event()
         self._task = asyncio.create_task(self._listen(listener, ready))
         try:
@@ -115,16 +119,17 @@ async def _closed(connection: Any) -> None:
 class RedisPubSub:
     """PUBLISH and SUBSCRIBE on Redis or Valkey."""
 
-    def __init__(self, url: str, channel: str, on_gap: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, url: str, channel: str) -> None:
         self._redis: Redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=5, health_check_interval=15)
         self._channel = channel
-        self._on_gap = on_gap
+        self._on_gap: OnGap | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def publish(self, message: str) -> None:
         await asyncio.wait_for(self._redis.publish(self._channel, message), 5)
 
-    async def open(self, listener: Listener) -> None:
+    async def open(self, listener: Listener, on_gap: OnGap | None = None) -> None:
+        self._on_gap = on_gap
         ready = asyncio.Event()
         self._task = asyncio.create_task(self._listen(listener, ready))
         try:

@@ -36,6 +36,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
 from app.core.batch import KEY, Batch, one_by
+from app.core.changes import Announced
 from app.core.database import Database, Row, Session, Statement, Transaction, compile_statement
 from app.core.errors import NotFound, StaleVersion
 from app.core.factory import RepositoryFactory
@@ -81,6 +82,9 @@ class Repository(Instrumented, Generic[M]):
     cached_for: ClassVar[frozenset[ViewerKind]] = frozenset()
     """The kinds of viewer for whom single rows by id are kept in the cache: of rows that change slowly, those kinds whose scope is the
     same for each of their viewers. Administrators and the system come with them."""
+
+    announces: ClassVar[Announced | None] = None
+    """What subscribers are told of when a statement of this repository has changed rows of its table."""
 
     record_class: ClassVar[type[Row]] = Row
     columns: ClassVar[Mapping[str, Any]] = {}
@@ -169,10 +173,16 @@ class Repository(Instrumented, Generic[M]):
         return found
 
     async def rows(self, statement: Statement, **values: Any) -> list[M]:
-        return await self.session.fetch(statement, {**self.viewer.scope_values, **values}, self.record_class)
+        found: list[M] = await self.session.fetch(statement, {**self.viewer.scope_values, **values}, self.record_class)
+        if statement.change is not None and self.announces is not None:
+            await self._announce(statement.change, found)
+        return found
 
     async def row(self, statement: Statement, **values: Any) -> M | None:
-        return await self.session.fetch_row(statement, {**self.viewer.scope_values, **values}, self.record_class)
+        found: M | None = await self.session.fetch_row(statement, {**self.viewer.scope_values, **values}, self.record_class)
+        if statement.change is not None and self.announces is not None and found is not None:
+            await self._announce(statement.change, [found])
+        return found
 
     async def value(self, statement: Statement, **values: Any) -> Any:
         return await self.session.fetch_value(statement, {**self.viewer.scope_values, **values})
@@ -309,7 +319,7 @@ class Repository(Instrumented, Generic[M]):
                 update(self.table)
                 .where(self.visible(self.table, writing=True), compose(shape, self.table))
                 .values(self._assignments(given))
-                .returning(self.table.c.id)
+                .returning(*self._changed_columns())
             ),
         )
         changed = await self.rows(statement, **_prefixed(given), **reader.values)
@@ -327,7 +337,11 @@ class Repository(Instrumented, Generic[M]):
         reader, shape = self._filter(where)
         statement = self.statement(
             ("delete_many", shape),
-            lambda: delete(self.table).where(self.visible(self.table, writing=True), compose(shape, self.table)).returning(self.table.c.id),
+            lambda: (
+                delete(self.table)
+                .where(self.visible(self.table, writing=True), compose(shape, self.table))
+                .returning(*self._changed_columns())
+            ),
         )
         gone = await self.rows(statement, **reader.values)
         await self._changed(*(row.id for row in gone))  # type: ignore[attr-defined]
@@ -368,6 +382,21 @@ class Repository(Instrumented, Generic[M]):
         field = self.model.model_fields.get("status")
         knows = field is not None and "DELETED" in getattr(field.annotation, "__members__", {})
         return {"status": "DELETED" if deleted else "ACTIVE"} if knows else {}
+
+    # --- Subscribers
+
+    async def _announce(self, change: tuple[str, str], rows: Sequence[Any]) -> None:
+        """Have subscribers told of what a statement has changed, once that is committed."""
+        announced, changes = self.announces, self.repositories.changes
+        kind, table = change
+        if announced is None or changes is None or not rows or table != self.entity or kind not in announced.kinds:
+            return
+        ids = [row[announced.column] for row in rows]
+        await self.repositories.after_commit(functools.partial(changes.announce, announced.entity, ids))
+
+    def _changed_columns(self) -> list[Any]:
+        """What statements say of the rows that they change, where nobody asks for all of them."""
+        return [self.table.c[name] for name in dict.fromkeys(("id", self.announces.column if self.announces else "id"))]
 
     # --- Cache
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, t
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.carts.models import Cart
+from app.core.changes import Announced, Kind
 from app.core.errors import ErrorCode
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import Repository, as_values
@@ -75,6 +76,7 @@ class NotificationRepository(Repository[Notification]):
     """Notifications are their reader's alone."""
 
     model = Notification
+    announces = Announced("notifications", kinds=frozenset({Kind.INSERT}))
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return own_rows(table, viewer)

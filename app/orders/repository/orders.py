@@ -19,6 +19,7 @@ from app.carts.repository import CartItemRepository, CartRepository, require_act
 from app.catalog.models import Product
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.batch import one_by
+from app.core.changes import Announced
 from app.core.errors import ErrorCode, UserError
 from app.core.factory import RepositoryFactory
 from app.core.money import line_total
@@ -67,6 +68,7 @@ class OrderRepository(StatusRepository[Order]):
     """Shoppers see their orders, staff the orders of their store; only its shopper changes an order, or who may write orders."""
 
     model = Order
+    announces = Announced("orders")
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "uq_orders_cart_id": (ErrorCode.CART_NOT_ACTIVE, "cart_id", "this cart has been ordered already"),
         "uq_orders_user_id_idempotency_key": (ErrorCode.CONFLICT, "idempotency_key", KEY_OF_OTHER_ORDER),

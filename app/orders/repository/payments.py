@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select
 
 from app.core.batch import many_by
+from app.core.changes import Announced
 from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST, Sort
 from app.core.security import ViewerKind
@@ -33,6 +34,7 @@ class PaymentRepository(StatusRepository[Payment]):
     """Payments are seen through their order."""
 
     model = Payment
+    announces = Announced("orders", "order_id")
 
     find_by_order_ids = many_by("order_id", sorts=(Sort("created_at"), Sort("id")), limit=MAX_PAYMENTS_SHOWN, scoped=False)
 
