@@ -301,7 +301,9 @@ class Settings(BaseSettings):
     )
     argon2_memory_kib: int = Field(default=65_536, ge=8, le=4_194_304, description="Memory of one password hash in KiB.")
     argon2_parallelism: int = Field(default=4, ge=1, le=64, description="Lanes of one password hash.")
-    hash_threads: int = Field(default=2, ge=1, le=64, description="Password hashes computed at the same time, each in its thread.")
+    hash_threads: int = Field(
+        default=1, ge=1, le=64, description="Password hashes computed at the same time; each keeps as many cores busy as it has lanes."
+    )
 
     execution: Annotated[ExecutionMode, BeforeValidator(_lower_case)] = Field(
         default=ExecutionMode.COMPILED,

@@ -1,9 +1,14 @@
 """Password hashes: argon2id (RFC 9106), computed in threads so that the event loop goes on serving.
 
 Threads and the queue before them are bounded: a flood of sign-ins waits here, and beyond that is refused, instead of eating the memory.
+The threads also give way: argon2 starts one per lane, and as many as that would leave the one that answers everybody else a small part of
+its core. They are not last in line either, or nobody could sign in to a busy gateway.
 """
 
 import asyncio
+import os
+import sys
+import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +23,9 @@ from app.settings import Settings
 
 T = TypeVar("T")
 MAX_WAITING = 100
+THREADS = "argon2"
+NICENESS = 10
+"""Added to that of the process (nice(2)): a thread with 10 more gets about a tenth of what one beside it gets."""
 
 
 def normalized(password: str) -> str:
@@ -28,9 +36,9 @@ def normalized(password: str) -> str:
 class PasswordHasher:
     """Hashes and verifies passwords. `threads` hashes run at the same time, at most `MAX_WAITING` wait for their turn."""
 
-    def __init__(self, argon2: Argon2, threads: int = 2) -> None:
+    def __init__(self, argon2: Argon2, threads: int = 1) -> None:
         self._argon2 = argon2
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=THREADS, initializer=_give_way)
         self._places = threads + MAX_WAITING
         self._taken = 0
         self._dummy = argon2.hash("a password that nobody has")
@@ -80,3 +88,10 @@ class PasswordHasher:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._taken -= 1
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread, and so of those that argon2 starts in it. Only Linux has a priority per thread."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

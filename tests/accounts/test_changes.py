@@ -1,6 +1,9 @@
 """What changes about an account over HTTP, and that every process goes by it at once."""
 
 import asyncio
+import os
+import sys
+import threading
 from typing import Any, Literal
 
 import asyncpg
@@ -8,7 +11,7 @@ import pytest
 from argon2 import Parameters, extract_parameters
 from argon2 import PasswordHasher as Argon2
 
-from app.accounts.passwords import MAX_WAITING, PasswordHasher
+from app.accounts.passwords import MAX_WAITING, NICENESS, THREADS, PasswordHasher
 from app.core.errors import Unavailable
 from tests.accounts.test_accounts import PASSWORD, SIGN_IN, sign_up
 from tests.serving import Caller, gateway, settings_for
@@ -190,6 +193,17 @@ async def test_an_account_that_does_not_exist_takes_as_much_work() -> None:
     passwords.close()
     known, unknown = argon2.verified
     assert known == unknown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority per thread")
+async def test_threads_that_hash_give_way_to_the_one_that_answers() -> None:
+    passwords = PasswordHasher(Argon2(time_cost=1, memory_cost=64, parallelism=1), threads=2)
+    await asyncio.gather(*(passwords.hash("a password") for _ in range(20)))
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    hashing = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(THREADS) and thread.native_id]
+    passwords.close()
+    assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in hashing} == {min(own + NICENESS, 19)}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 async def test_passwords_wait_in_a_bounded_queue() -> None:

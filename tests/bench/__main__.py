@@ -12,6 +12,7 @@ from tests.bench.gateway import Gateway, database, gateway, load, postgres_envir
 from tests.bench.options import Options, parse
 from tests.bench.others import OWN_QUERIES, others, require_tools, workspace
 from tests.bench.process import BenchError, finished, say
+from tests.bench.sign_ins import measure
 
 
 async def bench(options: Options) -> None:
@@ -19,6 +20,12 @@ async def bench(options: Options) -> None:
     require_tools(options)
     with tempfile.TemporaryDirectory(prefix="neurotracker-bench-") as name:
         scratch = Path(name)
+        if options.sign_ins:
+            async with database(options.database_url, scratch) as dsn:
+                await load(dsn, scratch)
+                async with gateway(dsn, scratch, RATE_LIMITS="false") as ours:
+                    await measure(options, ours, scratch)
+            return
         folder = await workspace(options, scratch)
         async with database(options.database_url, scratch) as dsn:
             await load(dsn, scratch)

@@ -44,11 +44,11 @@ async def load(dsn: str, scratch: Path) -> None:
 
 
 @asynccontextmanager
-async def gateway(dsn: str, scratch: Path) -> AsyncIterator[Gateway]:
-    """The gateway as it runs in production, on a free port."""
+async def gateway(dsn: str, scratch: Path, **more: str) -> AsyncIterator[Gateway]:
+    """The gateway as it runs in production, on a free port; with more settings."""
     port = free_ports()
     say(f"starting the gateway on port {port}")
-    settings = environment(dsn, scratch) | {"HOST": "127.0.0.1", "PORT": str(port)}
+    settings = environment(dsn, scratch) | {"HOST": "127.0.0.1", "PORT": str(port), **more}
     async with running("gateway", [sys.executable, "-m", "app", "serve"], settings, REPOSITORY, scratch / "gateway.log", port):
         url = f"http://127.0.0.1:{port}/graphql"
         yield Gateway(url, await sign_in(url))

@@ -22,7 +22,8 @@ may be given in the environment.
 class Options:
     """`seconds` is the length of one run of wrk, `warmup` that of a run before, which does not count.
 
-    `peers` is a copy of `bench` in which the other servers are installed already.
+    With `sign_ins`, the gateway is measured by itself while so many callers sign in. `peers` is a copy of `bench` in which the other
+    servers are installed already.
     """
 
     bench: Path
@@ -33,6 +34,7 @@ class Options:
     connections: int
     warmup: int
     json: Path | None
+    sign_ins: int
     database_url: str | None
 
     @property
@@ -67,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=_positive, default=16, help="connections that carry the load (default: %(default)s)")
     parser.add_argument(
         "--warmup", type=_positive, default=2, help="seconds of load before each query that do not count (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sign-ins", type=int, default=0, metavar="N", help="measure instead how long a query takes while N callers sign in"
     )
     parser.add_argument("--json", type=_file, metavar="PATH", help="write everything measured here too")
     return parser

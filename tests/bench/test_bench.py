@@ -14,6 +14,7 @@ from tests.bench.gateway import postgres_environment, sign_in
 from tests.bench.options import OTHERS, Options, parse
 from tests.bench.others import others, require_tools, workspace
 from tests.bench.process import BenchError, finished, free_ports, running
+from tests.bench.sign_ins import Run, Runs, lua_text, read
 
 PYTHON = sys.executable
 
@@ -211,3 +212,34 @@ HTTPServer(("127.0.0.1", {port}), Refusal).serve_forever()"""
     async with running("refusal", [PYTHON, "-c", script], {}, tmp_path, tmp_path / "log", port):
         with pytest.raises(BenchError, match=r"cannot sign in: 200 .*wrong email or password"):
             await sign_in(f"http://127.0.0.1:{port}/graphql")
+
+
+WRK = """Running 3s test @ http://127.0.0.1:9301/graphql
+  1 threads and 4 connections
+  Latency Distribution
+     50%    1.60ms
+     99%   {p99}
+  5590 requests in 3.00s, 2.94MB read
+{more}Requests/sec:   1863.11
+"""
+
+
+@pytest.mark.parametrize(("p99", "milliseconds"), [("950.00us", 0.95), ("34.70ms", 34.7), ("1.24s", 1240.0)])
+def test_the_report_of_the_load_is_read_in_milliseconds(p99: str, milliseconds: float) -> None:
+    run = read(WRK.format(p99=p99, more=""))
+    assert (round(run.p99, 6), run.rate) == (milliseconds, 1863.11)
+
+
+def test_errors_under_load_are_no_measurement() -> None:
+    for report in (WRK.format(p99="1.00ms", more="  Non-2xx or 3xx responses: 7\n"), "wrk: unable to connect"):
+        with pytest.raises(BenchError, match="wrk did not measure"):
+            read(report)
+
+
+def test_the_ratio_is_that_of_the_medians() -> None:
+    runs = Runs([Run(10, 1), Run(90, 1), Run(11, 1)], [Run(22, 1), Run(33, 1), Run(500, 1)])
+    assert runs.ratio == 3
+
+
+def test_a_body_is_written_as_lua_reads_it() -> None:
+    assert lua_text('{"é\n'.encode()) == '"\\123\\034\\195\\169\\010"'
