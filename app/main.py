@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator
+from app.accounts.credentials import Credentials
 from app.accounts.passwords import PasswordHasher
-from app.accounts.recovery import Recovery
+from app.accounts.sessions import Sessions
+from app.accounts.sign_in import SignIn
 from app.accounts.sign_up import SignUp
 from app.accounts.usage import KeyUsage
 from app.accounts.viewers import usual_viewers
@@ -65,8 +67,10 @@ class Services:
 
     passwords: PasswordHasher
     authenticator: Authenticator
+    sessions: Sessions
     sign_up: SignUp
-    recovery: Recovery
+    sign_in: SignIn
+    credentials: Credentials
     api_keys: ApiKeys
     key_usage: KeyUsage
     payments: PaymentProvider
@@ -199,17 +203,19 @@ class Gateway:
             per_user=settings.rate_limit_per_user,
             enabled=settings.rate_limits,
         )
-        api_keys = ApiKeys.from_settings(settings)
-        authenticator = Authenticator.from_settings(settings, passwords, api_keys)
+        api_keys, sessions = ApiKeys.from_settings(settings), Sessions.from_settings(settings)
+        authenticator = Authenticator.from_settings(settings, api_keys)
         return Services(
-            passwords,
-            authenticator,
-            SignUp.from_settings(settings, passwords, authenticator, limiter),
-            Recovery(passwords),
-            api_keys,
-            KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
-            TestPaymentProvider(),
-            limiter,
+            passwords=passwords,
+            authenticator=authenticator,
+            sessions=sessions,
+            sign_up=SignUp.from_settings(settings, passwords, sessions, authenticator, limiter),
+            sign_in=SignIn(passwords, sessions, authenticator),
+            credentials=Credentials(passwords),
+            api_keys=api_keys,
+            key_usage=KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
+            payments=TestPaymentProvider(),
+            rate_limiter=limiter,
         )
 
     def _edge(self, resources: Resources, services: Services) -> Edge:

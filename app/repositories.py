@@ -18,6 +18,8 @@ from app.accounts.repository import (
     ApiKeyRepository,
     RolePermissionRepository,
     RoleRepository,
+    SecurityEventRepository,
+    SignInDelayRepository,
     UserRepository,
     UserSessionRepository,
     VerificationRepository,
@@ -88,6 +90,14 @@ class Repositories(RepositoryFactory):
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         return self.of(ApiKeyRepository)
+
+    @cached_property
+    def security_events(self) -> SecurityEventRepository:
+        return self.of(SecurityEventRepository)
+
+    @cached_property
+    def sign_in_delays(self) -> SignInDelayRepository:
+        return self.of(SignInDelayRepository)
 
     @cached_property
     def verifications(self) -> VerificationRepository:

@@ -285,6 +285,9 @@ class Settings(BaseSettings):
     api_keys_per_user: int = Field(
         default=20, ge=0, le=10_000, description="Live API keys that one account may have; 0 lets nobody make one."
     )
+    sessions_per_user: int = Field(
+        default=100, ge=1, le=10_000, description="Live sessions of one account; of more, those end that were not used for longest."
+    )
     sign_ups_at_once: int = Field(
         default_factory=_sign_ups_at_once_of,
         ge=0,

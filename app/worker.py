@@ -14,6 +14,7 @@ from app.settings import Settings
 
 EVERY_QUARTER = "*/15 * * * *"
 EVERY_NIGHT = "17 3 * * *"
+SECURITY_EVENTS_KEPT = timedelta(days=365)
 READ_NOTIFICATIONS_KEPT = timedelta(days=90)
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,12 @@ def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
     async def expire_api_keys() -> None:
         await repositories.api_keys.expire_late()
 
+    async def remove_old_security_events() -> None:
+        await repositories.security_events.delete_before(repositories.now() - SECURITY_EVENTS_KEPT)
+
+    async def forget_failed_sign_ins() -> None:
+        await repositories.sign_in_delays.delete_old()
+
     async def remove_expired_tokens() -> None:
         await repositories.verifications.delete_expired()
 
@@ -36,6 +43,8 @@ def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
 
     worker.schedule("sessions.end_expired", EVERY_QUARTER, end_sessions)
     worker.schedule("api_keys.expire", EVERY_QUARTER, expire_api_keys)
+    worker.schedule("security_events.remove_old", EVERY_NIGHT, remove_old_security_events)
+    worker.schedule("sign_in_delays.forget", EVERY_QUARTER, forget_failed_sign_ins)
     worker.schedule("verifications.remove_expired", EVERY_NIGHT, remove_expired_tokens)
     worker.schedule("notifications.remove_read", EVERY_NIGHT, remove_read_notifications)
 

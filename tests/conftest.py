@@ -121,6 +121,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "users": {"email": "user{n}@example.com", "username": "user{n}"},
     "user_sessions": {"user_id": Parent("users"), "token_hash": "{sha256}", "expires_at": datetime(2100, 1, 1, tzinfo=UTC)},
     "api_keys": {"user_id": Parent("users"), "name": "Key", "key_hash": "{sha256}", "key_identifier": "key{n}", "key_preview": "key..."},
+    "security_events": {"user_id": Parent("users"), "type": "SIGNED_IN"},
+    "sign_in_delays": {"key": "{sha256}"},
     "verifications": {
         "user_id": Parent("users"),
         "purpose": "EMAIL_VERIFICATION",

@@ -11,9 +11,11 @@ from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
 
-from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyRequest
+from app.accounts.models import ApiKey, ApiKeyCreate, ApiKeyRequest, ApiKeyStatus, SecurityEventType
 from app.accounts.scopes import SCOPES
+from app.accounts.security_log import record
 from app.accounts.viewers import Known, known
+from app.api.context import RequestInfo
 from app.api.errors import UNAUTHENTICATED, AccessDenied
 from app.core.errors import ErrorCode, UserError
 from app.core.metrics import Metrics
@@ -49,7 +51,7 @@ class ApiKeys:
     def from_settings(cls, settings: Settings) -> Self:
         return cls(max_lifetime=settings.api_key_max_lifetime, per_user=settings.api_keys_per_user)
 
-    async def issue(self, repositories: Any, user_id: UUID, asked: ApiKeyRequest) -> IssuedKey:
+    async def issue(self, repositories: Any, user_id: UUID, asked: ApiKeyRequest, request: RequestInfo) -> IssuedKey:
         """A new key of a user. Raises `UserError` for one that is to live too long, or one too many."""
         latest = repositories.now() + self._max_lifetime
         if asked.expires_at is not None and asked.expires_at > latest:
@@ -64,8 +66,19 @@ class ApiKeys:
             key_hash=secret_hash(identifier, secret),
             expires_at=asked.expires_at or min(repositories.now() + DEFAULT_LIFETIME, latest),
         )
-        row = await repositories.api_keys.create_within(key, self._per_user)
+        async with repositories.transaction() as tx:
+            row = await tx.api_keys.create_within(key, self._per_user)
+            details = {"name": row.name, "keyIdentifier": identifier, "scopes": row.scopes}
+            await record(tx, SecurityEventType.API_KEY_CREATED, user_id, request, details=details)
         return IssuedKey(row, f"{identifier}{SEPARATOR}{secret}")
+
+    async def revoke(self, repositories: Any, user_id: UUID, key_id: UUID, request: RequestInfo) -> ApiKey:
+        """End a key of a user, at once and for good. Raises `NotFound`, for another's key as well."""
+        async with repositories.transaction() as tx:
+            row: ApiKey = await tx.api_keys.update_status(key_id, ApiKeyStatus.REVOKED, user_id)
+            details = {"name": row.name, "keyIdentifier": row.key_identifier}
+            await record(tx, SecurityEventType.API_KEY_REVOKED, user_id, request, details=details)
+        return row
 
     async def find(self, repositories: Any, text: str, generation: int) -> Known:
         """Whom a key stands for. Raises one and the same `AccessDenied`, after the same work, for one that is unknown, revoked, expired

@@ -16,8 +16,10 @@ from typing import Any, Self
 from uuid import UUID
 
 import structlog
+from uuid_utils.compat import uuid7
 
-from app.accounts.models import User, VerificationPurpose, is_active_user
+from app.accounts.models import SecurityEventType, User, VerificationPurpose, is_active_user
+from app.api.context import RequestInfo
 from app.core.mail import Mail, Mailer, MailRefused
 from app.core.security import new_token, token_hash
 from app.settings import Settings
@@ -36,9 +38,10 @@ class MailKind(StrEnum):
     SIGN_UP = "SIGN_UP"
 
 
-async def enqueue_mail(repositories: Any, kind: MailKind, email: str) -> None:
-    """Have a mail sent, if the open transaction commits."""
-    await repositories.enqueue(MAIL_JOB, kind=kind.value, email=email)
+async def enqueue_mail(repositories: Any, kind: MailKind, email: str, request: RequestInfo | None = None) -> None:
+    """Have a mail sent, if the open transaction commits. A `request` from outside is noted by the job as well, if there is an account."""
+    origin = {} if request is None else {"event_id": uuid7(), "ip_address": request.ip_address, "user_agent": request.user_agent}
+    await repositories.enqueue(MAIL_JOB, kind=kind.value, email=email, **origin)
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,17 @@ class AccountMails:
             if user is None:
                 await self._send_to_stranger(kind, email)
             elif is_active_user(user):
+                await self._note(user, arguments)
                 await self._send_to_user(kind, user)
         except MailRefused as refused:
             log.warning("mail_refused", kind=kind.value, reason=str(refused))
+
+    async def _note(self, user: User, arguments: Mapping[str, Any]) -> None:
+        """The request that caused the mail, once for however many attempts."""
+        if "event_id" in arguments:
+            place = {"ip_address": arguments["ip_address"], "user_agent": arguments["user_agent"]}
+            requested = {"user_id": user.id, "type": SecurityEventType.PASSWORD_RESET_REQUESTED.value}
+            await self._repositories.security_events.record({"id": UUID(arguments["event_id"]), **requested, **place})
 
     async def _send_to_stranger(self, kind: MailKind, email: str) -> None:
         if kind is MailKind.SIGN_UP:

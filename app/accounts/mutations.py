@@ -1,14 +1,15 @@
 """Signing up, in and out, ending sessions, and what changes about an account."""
 
 from datetime import datetime
+from typing import Any
 
 import strawberry
 from strawberry import UNSET
 
+from app.accounts.assignments import assign_role
 from app.accounts.authentication import SignedIn
 from app.accounts.models import (
     ApiKeyRequest,
-    ApiKeyStatus,
     EmailVerification,
     PasswordChange,
     PasswordReset,
@@ -119,33 +120,36 @@ class AccountsMutation:
 
     @mutation(access=public, rate=Rate("10/minute", per=Per.ADDRESS), description="Open a session with an email and a password.")
     async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:
-        repositories = info.context.repositories.unscoped
-        return _answer(
-            info, await info.context.services.authenticator.sign_in(repositories, input.email, input.password, info.context.request)
-        )
+        context = info.context
+        repositories = context.repositories.unscoped
+        return _answer(info, await context.services.sign_in.sign_in(repositories, input.email, input.password, context.request))
 
     @mutation(access=signed_in, description="End the session that the request came with.")
     async def sign_out(self, info: Info) -> SignOutPayload | None:
-        await info.context.services.authenticator.end_session(info.context.repositories, info.context.viewer.session_id, signed_out=True)
-        info.context.drop_session()
+        context = info.context
+        await context.services.sessions.sign_out(context.repositories, context.viewer, context.request)
+        context.drop_session()
         return SignOutPayload(signed_out=True)
 
     @mutation(access=signed_in, description="End one of the caller's sessions, on whatever device it is.")
     async def revoke_session(self, info: Info, input: IdInput) -> SessionPayload | None:
-        session_id = decode_id(input.id, "UserSession", "id")
-        return SessionPayload(session=await info.context.services.authenticator.end_session(info.context.repositories, session_id))
+        session_id, context = decode_id(input.id, "UserSession", "id"), info.context
+        revoke = context.services.sessions.revoke
+        return SessionPayload(session=await revoke(context.repositories, context.viewer, session_id, context.request))
 
     @mutation(access=signed_in, description="End all of the caller's sessions but the one that asks.")
     async def revoke_all_sessions(self, info: Info) -> RevokedSessionsPayload | None:
-        viewer, sessions = info.context.viewer, info.context.repositories.user_sessions
-        return RevokedSessionsPayload(revoked=await sessions.invalidate_all_user_sessions(viewer.user_id, keep=viewer.session_id))
+        context = info.context
+        revoke = context.services.sessions.revoke_others
+        return RevokedSessionsPayload(revoked=await revoke(context.repositories, context.viewer, context.request))
 
     @mutation(
         access=signed_in, rate=Rate("10/minute"), description="Set a new password. It ends every session of the account, also this one."
     )
     async def change_password(self, info: Info, input: ChangePasswordInput) -> UserPayload | None:
         change, context = validated(PasswordChange, input), info.context
-        user = await context.services.authenticator.change_password(context.repositories, context.viewer.user_id, change)
+        change_password = context.services.credentials.change_password
+        user = await change_password(context.repositories, context.viewer.user_id, change, context.request)
         context.drop_session()
         return UserPayload(user=user)
 
@@ -155,8 +159,8 @@ class AccountsMutation:
         description="Have a mail sent that lets whoever owns an address set a new password. The answer is the same without an account.",
     )
     async def request_password_reset(self, info: Info, input: RequestPasswordResetInput) -> MailRequestPayload | None:
-        request, context = validated(PasswordResetRequest, input), info.context
-        await context.services.recovery.request_password_reset(context.repositories.unscoped, request.email)
+        asked, context = validated(PasswordResetRequest, input), info.context
+        await context.services.credentials.request_password_reset(context.repositories.unscoped, asked.email, context.request)
         return MailRequestPayload(requested=True)
 
     @mutation(
@@ -166,19 +170,19 @@ class AccountsMutation:
     )
     async def reset_password(self, info: Info, input: ResetPasswordInput) -> PasswordResetPayload | None:
         reset, context = validated(PasswordReset, input), info.context
-        await context.services.recovery.reset_password(context.repositories.unscoped, reset)
+        await context.services.credentials.reset_password(context.repositories.unscoped, reset, context.request)
         return PasswordResetPayload(password_reset=True)
 
     @mutation(access=signed_in, rate=Rate("10/hour"), description="Have the mail sent again that proves the caller's email address.")
     async def request_email_verification(self, info: Info) -> MailRequestPayload | None:
         context = info.context
-        await context.services.recovery.request_email_verification(context.repositories, context.viewer.user_id)
+        await context.services.credentials.request_email_verification(context.repositories, context.viewer.user_id)
         return MailRequestPayload(requested=True)
 
     @mutation(access=public, rate=Rate("20/minute", per=Per.ADDRESS), description="Prove an email address with the token from a mail.")
     async def verify_email(self, info: Info, input: VerifyEmailInput) -> EmailVerificationPayload | None:
         verification, context = validated(EmailVerification, input), info.context
-        await context.services.recovery.verify_email(context.repositories.unscoped, verification.token)
+        await context.services.credentials.verify_email(context.repositories.unscoped, verification.token, context.request)
         return EmailVerificationPayload(email_verified=True)
 
     @mutation(access=signed_in, description="Change what others see of the caller's account.")
@@ -192,16 +196,18 @@ class AccountsMutation:
     async def assign_role(self, info: Info, input: AssignRoleInput) -> UserPayload | None:
         role_id = decode_id(input.role_id, "Role", "roleId") if input.role_id else None
         user_id = decode_id(input.user_id, "User", "userId")
-        assignment = RoleAssignment(user_id=user_id, role_id=role_id, expires_at=input.expires_at)
-        return UserPayload(user=await info.context.repositories.users.assign_role(assignment, info.context.viewer.user_id))
+        assignment, context = RoleAssignment(user_id=user_id, role_id=role_id, expires_at=input.expires_at), info.context
+        user: Any = await assign_role(context.repositories, assignment, context.viewer, context.request)
+        return UserPayload(user=user)
 
     @mutation(access=signed_in, rate=Rate("10/minute"), description="Make a key for programs, which act with it as the caller.")
     async def create_api_key(self, info: Info, input: CreateApiKeyInput) -> ApiKeyPayload | None:
         asked, context = validated(ApiKeyRequest, input), info.context
-        issued = await context.services.api_keys.issue(context.repositories, context.viewer.user_id, asked)
+        issued = await context.services.api_keys.issue(context.repositories, context.viewer.user_id, asked, context.request)
         return ApiKeyPayload(api_key=issued.row, key_secret=issued.text)
 
     @mutation(access=signed_in, description="End a key of the caller, at once and for good.")
     async def revoke_api_key(self, info: Info, input: IdInput) -> ApiKeyPayload | None:
-        key_id, keys = decode_id(input.id, "ApiKey", "id"), info.context.repositories.api_keys
-        return ApiKeyPayload(api_key=await keys.update_status(key_id, ApiKeyStatus.REVOKED, info.context.viewer.user_id))
+        key_id, context = decode_id(input.id, "ApiKey", "id"), info.context
+        revoke = context.services.api_keys.revoke
+        return ApiKeyPayload(api_key=await revoke(context.repositories, context.viewer.user_id, key_id, context.request))

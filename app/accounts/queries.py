@@ -9,6 +9,8 @@ from app.accounts.types import (
     Role,
     RoleFilter,
     RoleOrder,
+    SecurityEvent,
+    SecurityEventFilter,
     User,
     UserFilter,
     UserOrder,
@@ -17,7 +19,7 @@ from app.accounts.types import (
 )
 from app.api.connection import Connection, connection
 from app.api.lookup import single
-from app.api.permissions import public, requires, signed_in
+from app.api.permissions import own, public, requires, signed_in
 from app.core.security import Viewer
 from app.execution.declarations import Where
 
@@ -39,6 +41,13 @@ class AccountsQuery:
         order=CreatedOrder,
         own="user_id",
         description="The caller's own sessions.",
+    )
+    security_events: Connection[SecurityEvent] = connection(
+        "security_events",
+        access=own("security:read"),
+        filter=SecurityEventFilter,
+        order=CreatedOrder,
+        description="What happened to the caller's account, newest first; for staff with the permission, to those of their store.",
     )
     api_keys: Connection[ApiKey] = connection(
         "api_keys", access=signed_in, filter=ApiKeyFilter, order=CreatedOrder, own="user_id", description="The caller's own API keys."

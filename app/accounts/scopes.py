@@ -25,7 +25,7 @@ READ_AND_WRITE = (
     "stores",
     "webhooks",
 )
-READ_ONLY = ("analytics", "roles", "users")
+READ_ONLY = ("analytics", "roles", "security", "users")
 
 SCOPES = frozenset(
     {*(f"{name}:{action}" for name in READ_AND_WRITE for action in (READ, WRITE)), *(f"{name}:{READ}" for name in READ_ONLY)}

@@ -18,8 +18,9 @@ from limits import RateLimitItemPerHour
 
 from app.accounts.authentication import Authenticator, SignedIn
 from app.accounts.mail import MailKind, enqueue_mail
-from app.accounts.models import SignUpRequest, VerificationPurpose
+from app.accounts.models import SecurityEventType, SignUpRequest, VerificationPurpose
 from app.accounts.passwords import PasswordHasher
+from app.accounts.sessions import Sessions
 from app.api.context import RequestInfo
 from app.api.rate_limit import Quota, RateLimiter
 from app.core.errors import ErrorCode, UserError
@@ -30,15 +31,20 @@ from app.settings import Settings
 class SignUp:
     """Makes accounts. Repositories are the system's."""
 
-    def __init__(self, passwords: PasswordHasher, authenticator: Authenticator, limiter: RateLimiter, *, at_once: int) -> None:
+    def __init__(
+        self, passwords: PasswordHasher, sessions: Sessions, authenticator: Authenticator, limiter: RateLimiter, *, at_once: int
+    ) -> None:
         self._passwords = passwords
+        self._sessions = sessions
         self._authenticator = authenticator
         self._limiter = limiter
         self._at_once = Quota.of("signUpAtOnce", RateLimitItemPerHour(at_once)) if at_once else None
 
     @classmethod
-    def from_settings(cls, settings: Settings, passwords: PasswordHasher, authenticator: Authenticator, limiter: RateLimiter) -> Self:
-        return cls(passwords, authenticator, limiter, at_once=settings.sign_ups_at_once)
+    def from_settings(
+        cls, settings: Settings, passwords: PasswordHasher, sessions: Sessions, authenticator: Authenticator, limiter: RateLimiter
+    ) -> Self:
+        return cls(passwords, sessions, authenticator, limiter, at_once=settings.sign_ups_at_once)
 
     async def sign_up(self, repositories: Any, account: SignUpRequest, request: RequestInfo) -> SignedIn:
         """A new account and its first session: both or neither.
@@ -69,7 +75,7 @@ class SignUp:
             async with repositories.transaction() as tx:
                 user = await tx.users.create_account(account, password_hash)
                 await enqueue_mail(tx, MailKind.EMAIL_VERIFICATION, user.email)
-                opened = await self._authenticator.begin(tx, user.id, request)
+                opened = await self._sessions.begin(tx, user, SecurityEventType.SIGNED_UP, request)
         except UserError as error:
             if error.field != ("email",):
                 raise
@@ -84,5 +90,5 @@ class SignUp:
                 message = "the token is wrong, used, expired or for another address; sign up without it for a new mail"
                 raise UserError(ErrorCode.INVALID, message, "email_token")
             user = await tx.users.create_account(account.model_copy(update={"email_verified": True}), password_hash)
-            opened = await self._authenticator.begin(tx, user.id, request)
+            opened = await self._sessions.begin(tx, user, SecurityEventType.SIGNED_UP, request)
         return await self._authenticator.admit(repositories, opened)

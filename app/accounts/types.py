@@ -13,7 +13,7 @@ from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter,
 from app.api.limits import LARGEST_INT
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import of_others, own, personal, requires, signed_in, with_parent
+from app.api.permissions import as_parent, of_others, own, personal, requires, signed_in, with_parent
 from app.api.relations import to_many, to_one
 from app.stores.types import Store
 
@@ -21,6 +21,7 @@ for enum, description in (
     (models.UserStatus, "Only ACTIVE users can sign in."),
     (models.ApiKeyStatus, "Whether an API key still opens anything."),
     (models.SessionEndReason, "Why a session ended."),
+    (models.SecurityEventType, "What happened to the security of an account."),
 ):
     strawberry.enum(enum, description=description)
 
@@ -101,6 +102,23 @@ class UserSession(Node):
 
 def _shown_count(usage_count: int) -> int:
     return min(usage_count, LARGEST_INT)
+
+
+@strawberry.type(description="Something that happened to the security of an account, and where whoever did it was.")
+class SecurityEvent(Node):
+    model = models.SecurityEvent
+    access = own("security:read")
+
+    type: models.SecurityEventType
+    ip_address: str | None
+    user_agent: str | None
+    details: JSON | None
+    created_at: datetime
+    user: User = to_one("users", "find_known_by_ids", key="user_id", access=as_parent)
+    session: UserSession | None = to_one("user_sessions", key="session_id", access=signed_in, description="One of the caller's own.")
+    performed_by: User | None = to_one(
+        "users", "find_known_by_ids", key="performed_by", access=as_parent, description="Who did it, if not the user."
+    )
 
 
 @strawberry.type(description="A key for programs. Its secret is shown once, when it is made.")
@@ -204,6 +222,13 @@ class UserSessionFilter:
 
 
 @filter_input
+class SecurityEventFilter:
+    user_id: IdFilter | None = id_filter("User")
+    type: Comparison[models.SecurityEventType] | None
+    created_at: DateTimeFilter | None
+
+
+@filter_input
 class ApiKeyFilter:
     name: StringFilter | None
     status: Comparison[models.ApiKeyStatus] | None
@@ -236,7 +261,7 @@ class RoleOrder:
     direction: OrderDirection = OrderDirection.ASC
 
 
-@strawberry.enum(description="What sessions and API keys can be sorted by.")
+@strawberry.enum(description="What sessions, API keys and events can be sorted by.")
 class CreatedOrderField(StrEnum):
     CREATED_AT = "created_at"
 

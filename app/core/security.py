@@ -20,7 +20,19 @@ class ViewerKind(StrEnum):
 
 
 ANY = "*"
-STORE_RESOURCES = ("carts", "features", "inventory", "orders", "payments", "products", "recovery", "reports", "users", "webhooks")
+STORE_RESOURCES = (
+    "carts",
+    "features",
+    "inventory",
+    "orders",
+    "payments",
+    "products",
+    "recovery",
+    "reports",
+    "security",
+    "users",
+    "webhooks",
+)
 """What a store has that its staff see by permission."""
 
 

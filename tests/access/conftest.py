@@ -70,5 +70,7 @@ async def _settle(world: World) -> None:
     world.victims["CartItem"] = await world.id_of("cart_items", "cart_id", cart)
     world.victims["OrderItem"] = await world.id_of("order_items", "order_id", order)
     world.victims["UserSession"] = await world.id_of("user_sessions", "user_id", victim.own["User"])
+    event = {"type": "SIGNED_IN", "ip_address": "192.0.2.1", "user_agent": f"{MARK} agent", "details": f'{{"note": "{MARK}"}}'}
+    world.victims["SecurityEvent"] = await world.insert("security_events", user_id=key(victim.own["User"]), **event)
     world.victims["ApiKey"] = await world.api_key(victim)
     world.victims["UserEvent"] = await world.event(victim, CLOSED)

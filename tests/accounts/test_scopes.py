@@ -73,6 +73,8 @@ NEEDS: dict[str, set[str]] = {
     "{ me { id } }": {"users:read"},
     "{ me { role { name } } }": {"users:read", "roles:read"},
     "{ me { store { name } } }": {"users:read", "stores:read"},
+    "{ securityEvents { nodes { type details } } }": {"security:read"},
+    "{ securityEvents { nodes { user { username } } } }": {"security:read", "users:read"},
     "{ node(id: $order) { id } }": {"orders:read"},
     "{ node(id: $order) { __typename } }": {"orders:read"},
     "{ node(id: $order) { ... on Order { user { email } } } }": {"orders:read", "users:read"},

@@ -12,6 +12,7 @@ from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator
 from app.accounts.models import SignUpRequest
 from app.accounts.passwords import PasswordHasher
+from app.accounts.sessions import Sessions
 from app.accounts.sign_up import SignUp
 from app.api.context import RequestInfo
 from app.api.rate_limit import RateLimiter
@@ -158,8 +159,8 @@ async def test_a_taken_address_takes_as_much_work(repositories: Repositories) ->
     argon2 = Counting(time_cost=1, memory_cost=64, parallelism=1)
     passwords = PasswordHasher(argon2)
     limiter = RateLimiter(Quotas(), Metrics(), per_address=1, per_user=1)
-    authenticator = Authenticator(passwords, ApiKeys(max_lifetime=600, per_user=1), lifetime=600, idle=600)
-    maker = SignUp(passwords, authenticator, limiter, at_once=AT_ONCE)
+    authenticator = Authenticator(ApiKeys(max_lifetime=600, per_user=1), idle=600)
+    maker = SignUp(passwords, Sessions(lifetime=600, per_user=5), authenticator, limiter, at_once=AT_ONCE)
     made = []
     for name, email in (("new", "a@example.com"), ("taken", "a@example.com"), ("late", "b@example.com")):
         before = argon2.made

@@ -22,6 +22,11 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, func, text
 
 from app.accounts.conditions import Conditions, Window, as_json
+from app.accounts.models.security import PROOFS as PROOFS
+from app.accounts.models.security import Patience as Patience
+from app.accounts.models.security import SecurityEvent as SecurityEvent
+from app.accounts.models.security import SecurityEventType as SecurityEventType
+from app.accounts.models.security import SignInDelay as SignInDelay
 from app.accounts.models.verifications import Verification as Verification
 from app.accounts.models.verifications import VerificationPurpose as VerificationPurpose
 from app.accounts.scopes import known_scopes

@@ -1,7 +1,9 @@
-"""Users, roles, sessions, API keys and one-time tokens: every statement on them."""
+"""Users, roles, sessions, API keys, one-time tokens, and what happens to accounts: every statement on them."""
 
 from app.accounts.repository.api_keys import ApiKeyRepository
+from app.accounts.repository.delays import SignInDelayRepository
 from app.accounts.repository.roles import RolePermissionRepository, RoleRepository
+from app.accounts.repository.security_events import SecurityEventRepository
 from app.accounts.repository.sessions import UserSessionRepository
 from app.accounts.repository.standing import VIEWERS
 from app.accounts.repository.users import UserRepository
@@ -12,6 +14,8 @@ __all__ = [
     "ApiKeyRepository",
     "RolePermissionRepository",
     "RoleRepository",
+    "SecurityEventRepository",
+    "SignInDelayRepository",
     "UserRepository",
     "UserSessionRepository",
     "VerificationRepository",

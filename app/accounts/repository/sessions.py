@@ -71,6 +71,13 @@ class UserSessionRepository(Standing[UserSession]):
         """End every session of several users; returns how many were live."""
         return await self.update_many({"user_id": {"in": list(user_ids)}, "is_active": True}, self._ending(reason))
 
+    async def end_surplus(self, user_id: UUID, most: int) -> int:
+        """End those live sessions of a user beyond `most` that were not used for longest; returns how many."""
+        statement = self.statement("end_surplus", self._surplus)
+        ended = await self.rows(statement, user_id=user_id, most=most)
+        await self._changed(*(session.id for session in ended))
+        return len(ended)
+
     async def cleanup_expired_sessions(self) -> int:
         """End the sessions past their absolute life; returns how many."""
         return await self.update_many(self._expired(), self._ending(SessionEndReason.EXPIRED))
@@ -80,6 +87,13 @@ class UserSessionRepository(Standing[UserSession]):
 
     def _ending(self, reason: SessionEndReason) -> dict[str, Any]:
         return {"is_active": False, "ended_at": self.repositories.now(), "end_reason": reason.value}
+
+    def _surplus(self) -> Any:
+        columns = self.table.c
+        live = select(columns.id).where(columns.user_id == bindparam("user_id"), columns.is_active, columns.expires_at > func.now())
+        surplus = live.order_by(columns.last_accessed_at.desc(), columns.id.desc()).offset(bindparam("most"))
+        ending = {"is_active": False, "ended_at": func.now(), "end_reason": SessionEndReason.CONCURRENT_LIMIT.value}
+        return update(self.table).where(columns.id.in_(surplus)).values(**ending, updated_at=func.now()).returning(columns.id)
 
     def _untouched(self) -> ColumnElement[bool]:
         return self.table.c.last_accessed_at < func.now() - timedelta(seconds=TOUCH_SECONDS)

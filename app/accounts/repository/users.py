@@ -74,20 +74,21 @@ class UserRepository(Standing[User]):
     async def find_by_store(self, store_id: UUID) -> list[User]:
         return await self.find_many({"store_id": store_id}, NEWEST_FIRST)
 
-    async def update_last_login(self, id: UUID) -> User:
-        """Stamp a sign-in and count it. Raises `NotFound`."""
+    async def update_last_login(self, id: UUID, password_hash: str | None) -> User:
+        """Stamp a sign-in and count it. Raises `NotFound` where the user may not act, or has another password by now."""
         statement = self.statement(
             "update_last_login",
             lambda: (
                 update(self.table)
-                .where(self.table.c.id == bindparam("id"), self.visible(self.table, writing=True))
+                .where(self.table.c.id == bindparam("id"), self.table.c.password_hash == bindparam("password_hash"))
+                .where(self.table.c.status == UserStatus.ACTIVE.value, self.visible(self.table, writing=True))
                 .values(last_login_at=func.now(), login_count=self.table.c.login_count + 1, updated_at=func.now())
                 .returning(*self.table.c)
             ),
         )
-        row = await self.row(statement, id=id)
+        row = await self.row(statement, id=id, password_hash=password_hash)
         if row is None:
-            raise NotFound("no User has this id")
+            raise NotFound("no active User has this id and password")
         return row
 
     async def replace_password_hash(self, id: UUID, old: str, new: str) -> bool:
