@@ -26,6 +26,7 @@ from app.accounts.sign_in import SignIn
 from app.accounts.sign_up import SignUp
 from app.accounts.usage import KeyUsage
 from app.accounts.viewers import usual_viewers
+from app.api.cache_control import CachePolicies
 from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
@@ -37,8 +38,11 @@ from app.api.limits import Limits
 from app.api.middleware import CannotStart, Requests
 from app.api.rate_limit import RateLimiter
 from app.api.request import FastRequest
+from app.api.response_cache import ResponseCache
 from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.api.warming import Warming
+from app.core.answers import MemoryAnswers, SharedAnswers
+from app.core.cache import Cache
 from app.core.embedded import EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.factory import RepositoryFactory
@@ -51,7 +55,7 @@ from app.orders.provider import PaymentProvider, TestPaymentProvider
 from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
-from app.settings import ExecutionMode, Settings, read_settings
+from app.settings import ExecutionMode, ResponseCacheMode, Settings, read_settings
 from app.worker import make_worker
 
 EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSError)
@@ -222,7 +226,16 @@ class Gateway:
         settings = self._settings
         clients = Clients(secure=settings.is_production, origins=settings.cors_origins, proxies=settings.trusted_proxies)
         shared = resources.cache if settings.redis_url else None
-        return Edge(clients, services.rate_limiter, TrustedDocuments(self._manifest, settings.trusted_documents, shared))
+        documents = TrustedDocuments(self._manifest, settings.trusted_documents, shared)
+        return Edge(clients, services.rate_limiter, documents, self._response_cache(resources.cache))
+
+    def _response_cache(self, cache: Cache) -> ResponseCache | None:
+        settings = self._settings
+        if settings.response_cache is ResponseCacheMode.OFF:
+            return None
+        shared = settings.response_cache is ResponseCacheMode.REDIS
+        answers = SharedAnswers(cache) if shared else MemoryAnswers(cache, settings.response_cache_bytes)
+        return ResponseCache(CachePolicies(self._schema), answers, self._metrics)
 
     def _make_endpoint(self, resources: Resources, services: Services) -> GraphQLEndpoint:
         settings = self._settings

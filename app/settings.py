@@ -60,6 +60,14 @@ class ExecutionMode(StrEnum):
     STANDARD = "standard"
 
 
+class ResponseCacheMode(StrEnum):
+    """Where answers to public queries are kept."""
+
+    OFF = "off"
+    MEMORY = "memory"
+    REDIS = "redis"
+
+
 class SettingsError(Exception):
     """A setting has a wrong value. The text names each variable and what it may be; the values of secrets are never in it."""
 
@@ -317,6 +325,13 @@ class Settings(BaseSettings):
     max_aliases: int = Field(default=30, ge=0, le=10_000, description="Most aliases in a GraphQL operation.")
     max_tokens: int = Field(default=5_000, ge=10, le=1_000_000, description="Most tokens in a GraphQL document.")
     max_root_fields: int = Field(default=20, ge=1, le=1_000, description="Most root fields in a GraphQL operation.")
+    response_cache: Annotated[ResponseCacheMode, BeforeValidator(_lower_case)] = Field(
+        default=ResponseCacheMode.MEMORY,
+        description="Where answers to public queries are kept as `@cacheControl` says: `memory` of each process, `redis`, or `off`.",
+    )
+    response_cache_bytes: int = Field(
+        default=33_554_432, ge=100_000, le=100_000_000_000, description="Most bytes of answers that one process keeps in its memory."
+    )
     cache_ttl: int = Field(default=60, ge=0, le=86_400, description="Seconds that a row may stay in the cache; 0 turns the cache off.")
 
     @property
@@ -361,6 +376,12 @@ class Settings(BaseSettings):
         missing = [name for name in ("mail_from", "public_url") if name not in self.model_fields_set]
         if self.is_production and self.mail_url is not None and missing:
             raise ValueError(f"{missing[0].upper()} must be set in production when MAIL_URL is")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_have_a_place(self) -> Self:
+        if self.response_cache is ResponseCacheMode.REDIS and self.redis_url is None:
+            raise ValueError("REDIS_URL must say where answers are kept when RESPONSE_CACHE is redis")
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
+from app.api.cache_control import INHERITED, CacheControl, hints
 from app.api.context import Info
 from app.api.filters import to_where
 from app.api.permissions import Access, protected
@@ -30,7 +31,7 @@ class OrderDirection(StrEnum):
     DESC = "DESC"
 
 
-@strawberry.type(description="Where a page lies in its list (Relay cursor connections).")
+@strawberry.type(description="Where a page lies in its list (Relay cursor connections).", directives=[INHERITED])
 class PageInfo:
     has_next_page: bool
     has_previous_page: bool
@@ -38,7 +39,7 @@ class PageInfo:
     end_cursor: str | None
 
 
-@strawberry.type(description="One item of a connection, with its cursor.")
+@strawberry.type(description="One item of a connection, with its cursor.", directives=[INHERITED])
 class Edge(Generic[T]):
     cursor: str
     node: T
@@ -62,7 +63,7 @@ async def _total_count(root: Page[Any]) -> int:
     return await root.count()
 
 
-@strawberry.type(description="One page of a list.")
+@strawberry.type(description="One page of a list.", directives=[INHERITED])
 class Connection(Generic[T]):
     edges: list[Edge[T]] = strawberry.field(resolver=_edges)
     nodes: list[T]
@@ -114,6 +115,7 @@ def connection(
     fixed: dict[str, Any] | None = None,
     own: str | None = None,
     elsewhere: bool = False,
+    cache: CacheControl | None = None,
     description: str | None = None,
 ) -> Any:
     """A root field that lists a repository's rows within the viewer's scope. Rows kept `elsewhere` than in PostgreSQL only it can read."""
@@ -124,7 +126,8 @@ def connection(
         return await rows.find_page(page_request(listing, info.context.viewer, first, after, last, before, filter, order_by))
 
     annotate_listing(resolve, listing)
-    return strawberry.field(resolver=resolve, description=description, **protected(access, **({} if elsewhere else {"listing": listing})))
+    declared = {} if elsewhere else {"listing": listing}
+    return strawberry.field(resolver=resolve, description=description, **protected(access, *hints(cache), **declared))
 
 
 def annotate_listing(resolve: Any, listing: Listing) -> None:

@@ -13,6 +13,7 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.base import StrawberryOptional
 from strawberry.types.field import StrawberryField
 
+from app.api.cache_control import CacheControl
 from app.api.connection import page_request
 from app.api.node import node_type
 from app.api.permissions import Guard, directive_of
@@ -67,7 +68,8 @@ def show_access(schema: strawberry.Schema) -> None:
         definition: Any = kind.extensions.get(DEFINITION)
         node = node_type(definition)
         if node is not None:
-            definition.directives = [directive_of(node.access)]
+            hints = [found for found in definition.directives or () if isinstance(found, CacheControl)]
+            definition.directives = [directive_of(node.access), *hints]
 
 
 def _fields(schema: strawberry.Schema, kind: GraphQLObjectType, model: Any) -> dict[str, Declared]:

@@ -87,6 +87,8 @@ class Document:
     operations: dict[str | None, OperationDefinitionNode]
     errors: list[GraphQLError] | None = None
     weights: dict[str | None, Weight] = field(default_factory=dict)
+    policies: dict[str | None, Any] = field(default_factory=dict)
+    """For how long the operations' answers may be kept (`cache_control`)."""
 
     @property
     def size(self) -> int:

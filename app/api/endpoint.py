@@ -15,13 +15,16 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationDefin
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.cache_control import NEVER, Policy
 from app.api.client import Clients
 from app.api.context import Context, RequestInfo, SessionCookie
 from app.api.documents import Document, Documents
 from app.api.errors import UNAVAILABLE, AccessDenied, RateLimited, formatted
+from app.api.http_cache import mirrored
 from app.api.rate_limit import RateLimiter, rate_headers
 from app.api.repeated import BYTES_PER_BYTE, ENTRY_BYTES, ReadyQuery, RepeatedQueries
 from app.api.request import JSON, RESPONSE_JSON, GraphQLRequest, RequestRefused, late_body, media_type_for, read_body, read_parameters
+from app.api.response_cache import ResponseCache, place_of
 from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
@@ -54,11 +57,12 @@ class EndpointOptions:
 
 @dataclass(frozen=True)
 class Edge:
-    """What a request passes before anything runs: who sends it, how often, and which document it names."""
+    """What a request passes before anything runs: who sends it, how often, which document it names, and whether its answer is there."""
 
     clients: Clients
     limiter: RateLimiter
     trusted: TrustedDocuments
+    cache: ResponseCache | None = None
 
 
 class GraphQLEndpoint:
@@ -120,14 +124,15 @@ class GraphQLEndpoint:
             result = Outcome.limited(limited)
         self._counted(result.kind, "error" if "errors" in result.body else "success").inc()
         answer = result.body if result.composed is None else result.composed
-        return _response(answer, media_type, result.status(media_type), result.headers)
+        response = _response(answer, media_type, result.status(media_type), result.headers)
+        return mirrored(response, request, result.policy) if result.policy.max_age and info.reply.session is None else response
 
     async def _run(self, request: Request, body: bytes, info: RequestInfo) -> "Outcome":
         repositories = await self._viewed(info)
         explains = self._options.explains and request.headers.get("x-explain") == "1"
         repeated = None if explains else self._repeated.find(body, repositories.viewer)
         if repeated is not None and (answer := await repeated.answer(repositories)) is not None:
-            return Outcome.answered(answer)
+            return Outcome.answered(answer, repeated.policy)
         asked = read_parameters(request, body)
         try:
             parameters = await self._edge.trusted.find(asked)
@@ -153,9 +158,10 @@ class GraphQLEndpoint:
             # A text that came with its hash must be registered each time: the shared cache may have forgotten it.
             if body and not (asked.query and asked.document_id):
                 self._repeated.keep(body, repositories.viewer, ready)
-            return Outcome.answered(answer)
+            return Outcome.answered(answer, ready.policy)
         result = await self._execute(document, parameters, context)
-        return self._priced(Outcome.executed(result, info, operation.operation.value), document, parameters)
+        policy = self._policy(document, operation, context) if result.errors is None else NEVER
+        return self._priced(Outcome.executed(result, info, operation.operation.value, policy), document, parameters)
 
     async def _viewed(self, info: RequestInfo) -> RepositoryFactory:
         """The caller's repositories. A browser whose session has ended goes on as nobody, or it could not even sign in again."""
@@ -186,7 +192,12 @@ class GraphQLEndpoint:
         if bound is None:
             return None
         extensions = b',"extensions":%b}' % orjson.dumps(self._extensions(document, parameters)) if self._options.show_cost else b""
-        return ReadyQuery(self._compiled, bound, extensions, ENTRY_BYTES + BYTES_PER_BYTE * size)
+        policy = self._policy(document, operation, context)
+        place = place_of(bound, policy, document.text, parameters.operation_name, parameters.variables)
+        return ReadyQuery(self._compiled, bound, extensions, ENTRY_BYTES + BYTES_PER_BYTE * size, policy, place, self._edge.cache)
+
+    def _policy(self, document: Document, operation: OperationDefinitionNode, context: Context) -> Policy:
+        return self._edge.cache.policy(document, operation, context.viewer) if self._edge.cache else NEVER
 
     async def _explained(
         self, document: Document, operation: OperationDefinitionNode, parameters: GraphQLRequest, context: Context
@@ -223,6 +234,7 @@ class Outcome:
     always_status: bool = False
     retry_after: int | None = None
     composed: bytes | None = None
+    policy: Policy = NEVER
 
     @property
     def headers(self) -> dict[str, str]:
@@ -235,9 +247,9 @@ class Outcome:
         return self.response_status if media_type == RESPONSE_JSON or self.always_status else 200
 
     @classmethod
-    def answered(cls, composed: bytes) -> "Outcome":
+    def answered(cls, composed: bytes, policy: Policy) -> "Outcome":
         """A query's answer that is JSON already, and has no errors."""
-        return cls({}, 200, "query", composed=composed)
+        return cls({}, 200, "query", composed=composed, policy=policy)
 
     @classmethod
     def request_errors(cls, errors: list[GraphQLError], info: RequestInfo) -> "Outcome":
@@ -254,7 +266,7 @@ class Outcome:
         return cls({"errors": [shown]}, 429, always_status=True, retry_after=error.retry_after)
 
     @classmethod
-    def executed(cls, result: ExecutionResult, info: RequestInfo, kind: str) -> "Outcome":
+    def executed(cls, result: ExecutionResult, info: RequestInfo, kind: str, policy: Policy = NEVER) -> "Outcome":
         """A result without data comes from variables that do not fit: a request error."""
         body: dict[str, Any] = {}
         if result.errors:
@@ -262,7 +274,7 @@ class Outcome:
         if result.data is None and result.errors and all(error.path is None for error in result.errors):
             return cls(body, 400, kind)
         body["data"] = result.data
-        return cls(body, 200, kind)
+        return cls(body, 200, kind, policy=policy)
 
 
 def _response(body: dict[str, Any] | bytes, media_type: str, status: int, headers: Mapping[str, str]) -> Response:

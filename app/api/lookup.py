@@ -14,12 +14,20 @@ from typing import Any
 
 import strawberry
 
+from app.api.cache_control import CacheControl, hints
 from app.api.context import Context, Info
 from app.api.permissions import Access, protected
 from app.execution.declarations import Lookup, Where
 
 
-def single(repository: str, find: Callable[..., Where | None], *, access: Access, description: str | None = None) -> Any:
+def single(
+    repository: str,
+    find: Callable[..., Where | None],
+    *,
+    access: Access,
+    cache: CacheControl | None = None,
+    description: str | None = None,
+) -> Any:
     """A root field that shows the first row within the viewer's scope that `find(viewer, **arguments)` describes."""
 
     async def resolve(info, **arguments):  # type: ignore[no-untyped-def]
@@ -29,7 +37,7 @@ def single(repository: str, find: Callable[..., Where | None], *, access: Access
     return strawberry.field(
         resolver=resolve,
         description=description,
-        **protected(access, lookup=Lookup(repository, find)),
+        **protected(access, *hints(cache), lookup=Lookup(repository, find)),
     )
 
 

@@ -196,11 +196,11 @@ class PersonalGuard(Guard):
             check(requires(self.access.permission or ""), viewer)
 
 
-def protected(access: Access | None, **metadata: Any) -> dict[str, Any]:
-    """What Strawberry is to know of a field with this access: its guard, its directive, and what else the field declares."""
+def protected(access: Access | None, *hints: object, **metadata: Any) -> dict[str, Any]:
+    """What Strawberry is to know of a field with this access: its guard, its directives, and what else the field declares."""
     if access is None:
-        return {"metadata": metadata}
-    return {"extensions": _guards(access), "directives": [directive_of(access)], "metadata": {**metadata, "access": access}}
+        return {"directives": hints, "metadata": metadata}
+    return {"extensions": _guards(access), "directives": [directive_of(access), *hints], "metadata": {**metadata, "access": access}}
 
 
 def _guards(access: Access) -> list[FieldExtension]:

@@ -1,14 +1,18 @@
 """Queries that were asked before: what the same body means to the same viewer need not be worked out again, only run.
 
-Nothing of an answer is kept here. What a document asks for, whether it may run, what it costs and which statement gives it depend on the
-body and the viewer alone; a viewer whose permissions change is another one.
+Nothing of an answer is kept here; that is for `response_cache`. What a document asks for, whether it may run, what it costs and which
+statement gives it depend on the body and the viewer alone; a viewer whose permissions change is another one.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cachetools import LRUCache
 
+from app.api.cache_control import NEVER, Policy
+from app.api.response_cache import ResponseCache
+from app.core.answers import Place
 from app.core.security import Viewer
 from app.execution.running import Bound
 from app.execution.runtime import CompiledExecution
@@ -26,16 +30,25 @@ MAX_BODY = 16 * 1024
 class ReadyQuery:
     """A query that is ready to run for one viewer.
 
-    `extensions`: what its answer ends with after the data, closing brace included. `size`: about how many bytes it takes.
+    `extensions`: what its answer ends with after the data, closing brace included. `size`: about how many bytes it takes. `policy` says
+    for how long the answer may be kept, `place` where it is, if it is kept at all.
     """
 
     compiled: CompiledExecution
     bound: Bound
     extensions: bytes
     size: int
+    policy: Policy = NEVER
+    place: Place | None = None
+    cache: ResponseCache | None = None
 
     async def answer(self, repositories: Any) -> bytes | None:
         """The response's body; None where resolvers must give it. Raises `Unavailable`."""
+        if self.cache is None or self.place is None:
+            return await self._made(repositories)
+        return await self.cache.answer(self.place, partial(self._made, repositories))
+
+    async def _made(self, repositories: Any) -> bytes | None:
         answer = await self.compiled.run(self.bound, repositories)
         return answer[:-1] + self.extensions if answer and self.extensions else answer
 

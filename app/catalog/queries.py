@@ -2,6 +2,7 @@
 
 import strawberry
 
+from app.api.cache_control import cached
 from app.api.connection import Connection, connection
 from app.api.lookup import single
 from app.api.permissions import public
@@ -23,10 +24,11 @@ class CatalogQuery:
     products: Connection[Product] = connection(
         "products",
         access=public,
+        cache=cached(60),
         filter=ProductFilter,
         order=ProductOrder,
         fixed={"status": "ACTIVE"},
         description="What is for sale, newest first; staff also see their store's other products.",
     )
 
-    product: Product | None = single("products", _product, access=public, description="One product, by id or by SKU.")
+    product: Product | None = single("products", _product, access=public, cache=cached(60), description="One product, by id or by SKU.")

@@ -33,6 +33,7 @@ class ProductRepository(Repository[Product]):
     """
 
     model = Product
+    tagged = frozenset({"products", "product_stores"})
     cached_for = frozenset({ViewerKind.ANONYMOUS, ViewerKind.SHOPPER})
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "uq_products_sku": (ErrorCode.TAKEN, "sku", "another product has this SKU"),
@@ -199,6 +200,7 @@ class InventoryRepository(Repository[Inventory]):
     """Pieces per product. What is on hand and reserved is for staff (the field says so); what is available is for all."""
 
     model = Inventory
+    tagged = frozenset({"inventory"})
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "ck_inventory_reserved_on_hand": (ErrorCode.CONFLICT, "onHand", "more pieces are reserved for orders than would be on hand"),
     }

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import strawberry
 
+from app.api.cache_control import cached
 from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.money import money
@@ -19,7 +20,7 @@ from app.stores.types import Store
 strawberry.enum(models.ProductStatus, description="Whether a product is for sale: only ACTIVE ones are.")
 
 
-@strawberry.type(description="The pieces of one product.")
+@strawberry.type(description="The pieces of one product.", directives=[cached(5)])
 class Inventory(Node):
     model = models.Inventory
     access = published("products:read")
@@ -32,7 +33,7 @@ class Inventory(Node):
     product: "Product" = to_one("products", "find_sold_by_ids", key="product_id")
 
 
-@strawberry.type(description="Something sold, at a price in one currency.")
+@strawberry.type(description="Something sold, at a price in one currency.", directives=[cached(60)])
 class Product(Node):
     model = models.Product
     access = published("products:read")

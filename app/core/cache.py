@@ -5,7 +5,7 @@ A cache that fails is a miss: it is logged and counted, and never fails a reques
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -19,11 +19,15 @@ from redis.exceptions import RedisError
 from uuid_utils.compat import uuid7
 
 from app.core.metrics import Metrics
-from app.core.pubsub import PubSub
+from app.core.pubsub import MAX_PAYLOAD, PubSub
+from app.core.tags import SharedTags, Tags
 
 MAX_ENTRIES = 50_000
 SEPARATOR = "\n"
 NAMESPACE = "neurotracker:"
+KEYS, TAGS, ALL = "keys", "tags", "all"
+"""What a message between processes speaks of, in its first line."""
+
 EVERYTHING = "*"
 
 log = structlog.get_logger(__name__)
@@ -59,11 +63,19 @@ class Cache:
         self._ttl = ttl
         self._pubsub = pubsub
         self._generations: Counter[str] = Counter()
+        self._untold = False
         self.shares_objects = isinstance(backend, SimpleMemoryCache)
+        self.tags = Tags()
+        self.shared_tags = None if self.shares_objects else SharedTags(backend)
+
+    @property
+    def hears(self) -> bool:
+        """Whether changes made by other processes are heard of at present."""
+        return self._pubsub is None or self._pubsub.listens
 
     async def open(self) -> None:
         if self._pubsub:
-            await self._pubsub.open(self._heard, self.clear)
+            await self._pubsub.open(self._heard, self._missed)
 
     async def close(self) -> None:
         if self._pubsub:
@@ -103,20 +115,53 @@ class Cache:
     async def invalidate(self, keys: Sequence[str]) -> None:
         """Forget keys here and on every other process."""
         await self._forget(keys)
-        if self._pubsub:
+        await self._tell(_messages(KEYS, keys))
+
+    async def touch(self, tags: Sequence[str]) -> None:
+        """Something behind these tags has changed: here, on every other process, and in the shared cache."""
+        self.tags.touch(tags)
+        if self.shared_tags:
             try:
-                await self._pubsub.publish(SEPARATOR.join(keys))
+                await self.shared_tags.touch(tags)
             except (OSError, TimeoutError, RedisError) as error:
-                log.warning("cache_failed", operation="publish", error=type(error).__name__)
+                log.warning("cache_failed", operation="touch", error=type(error).__name__)
+        await self._tell(_messages(TAGS, tags))
+
+    async def _missed(self) -> None:
+        """After a gap in the messages nothing in memory can be trusted; where something was to be told meanwhile, nor can it elsewhere."""
+        await self.clear()
+        if self._untold:
+            await self._tell(())
 
     async def clear(self) -> None:
-        """Forget everything here: after a gap in the messages nothing in memory can be trusted."""
+        """Forget everything here."""
         self._generations[EVERYTHING] += 1
+        self.tags.touch_all()
         if self.shares_objects:
             await self._backend.clear()
 
+    async def _tell(self, messages: Iterable[str]) -> None:
+        """Publish messages. What cannot be told is made up for as soon as anything can: then everybody forgets everything."""
+        if self._pubsub is None:
+            return
+        try:
+            if self._untold:
+                await self._pubsub.publish(ALL)
+                self._untold = False
+            for message in messages:
+                await self._pubsub.publish(message)
+        except (OSError, TimeoutError, RedisError) as error:
+            self._untold = True
+            log.warning("cache_failed", operation="publish", error=type(error).__name__)
+
     async def _heard(self, message: str) -> None:
-        await self._forget(message.split(SEPARATOR))
+        kind, *keys = message.split(SEPARATOR)
+        if kind == ALL:
+            await self.clear()
+        elif kind == TAGS:
+            self.tags.touch(keys)
+        else:
+            await self._forget(keys)
 
     async def _forget(self, keys: Sequence[str]) -> None:
         self._generations.update(_kind(key) for key in keys)
@@ -129,6 +174,18 @@ class Cache:
 
 def _kind(key: str) -> str:
     return key.partition(":")[0]
+
+
+def _messages(kind: str, keys: Sequence[str]) -> Iterator[str]:
+    """Keys in as many messages as they need."""
+    part, size = [kind], len(kind)
+    for key in keys:
+        if size + len(key) + 1 > MAX_PAYLOAD and len(part) > 1:
+            yield SEPARATOR.join(part)
+            part, size = [kind], len(kind)
+        part.append(key)
+        size += len(key) + 1
+    yield SEPARATOR.join(part)
 
 
 def memory_backend() -> BaseCache:

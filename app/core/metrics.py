@@ -64,6 +64,12 @@ class Metrics:
         )
         self.api_keys = Counter("api_key_validations", "API keys looked up", ("result",), registry=self.registry)
         self.lost_key_uses = Counter("api_key_uses_lost", "Uses of API keys that could not be counted", registry=self.registry)
+        self.response_cache = Counter(
+            "response_cache_lookups",
+            "Look-ups of kept answers: hit, miss, or joined (the answer was being made for somebody else)",
+            ("result",),
+            registry=self.registry,
+        )
         self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)
         self.authentication_seconds = Histogram("user_authentication_seconds", "Time per sign-in", buckets=BUCKETS, registry=self.registry)
 

@@ -23,7 +23,9 @@ MAX_PAYLOAD = 7000
 
 
 class PubSub(Protocol):
-    """Publish to, and listen on, one channel."""
+    """Publish to, and listen on, one channel. `listens` tells whether messages arrive at present."""
+
+    listens: bool
 
     async def publish(self, message: str) -> None: ...
 
@@ -41,6 +43,7 @@ class PostgresPubSub:
         self._dsn = dsn
         self._channel = channel
         self._on_gap: OnGap | None = None
+        self.listens = False
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection[Any] | None = None
         self._publishing = asyncio.Lock()
@@ -85,10 +88,12 @@ class PostgresPubSub:
             self._connection = connection
             if ready.is_set() and self._on_gap:
                 await self._on_gap()
+            self.listens = True
             ready.set()
             while message := await self._queue.get():
                 await listener(message)
         finally:
+            self.listens = False
             self._connection = None
             await asyncio.shield(_closed(connection))
 
@@ -123,6 +128,7 @@ class RedisPubSub:
         self._redis: Redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=5, health_check_interval=15)
         self._channel = channel
         self._on_gap: OnGap | None = None
+        self.listens = False
         self._task: asyncio.Task[None] | None = None
 
     async def publish(self, message: str) -> None:
@@ -149,9 +155,12 @@ class RedisPubSub:
                     await subscription.subscribe(self._channel)
                     if ready.is_set() and self._on_gap:
                         await self._on_gap()
+                    self.listens = True
                     ready.set()
                     async for message in subscription.listen():
                         await listener(message["data"].decode())
             except (OSError, RedisError) as error:
                 log.warning("notifications_lost", error=type(error).__name__)
+            finally:
+                self.listens = False
             await asyncio.sleep(RECONNECT_SECONDS)

@@ -45,6 +45,7 @@ from app.core.inputs import Update
 from app.core.operation import Instrumented
 from app.core.paging import Page, PageRequest, Sort, beyond, decode_cursor, list_tag, ordering, parse_key, with_tie_break
 from app.core.security import SYSTEM, Viewer, ViewerKind
+from app.core.tagging import TAGGED, changed_tags
 
 M = TypeVar("M", bound=SQLModel)
 P = ParamSpec("P")
@@ -86,6 +87,9 @@ class Repository(Instrumented, Generic[M]):
     announces: ClassVar[Announced | None] = None
     """What subscribers are told of when a statement of this repository has changed rows of its table."""
 
+    tagged: ClassVar[frozenset[str]] = frozenset()
+    """Tables of which every change is told to whoever keeps answers made of their rows, on all processes (`core.tags`)."""
+
     record_class: ClassVar[type[Row]] = Row
     columns: ClassVar[Mapping[str, Any]] = {}
     table: ClassVar[Table]
@@ -98,6 +102,7 @@ class Repository(Instrumented, Generic[M]):
             cls.table = cls.model.__table__  # type: ignore[attr-defined]
             cls.entity = cls.table.name
             cls.columns = {column.name: column for column in cls.table.columns}
+            TAGGED.update(cls.tagged)
             cls.record_class = type(f"{cls.model.__name__}Row", (Row,), {"model": cls.model})
 
     def __init__(self, session: Session, repositories: RepositoryFactory, viewer: Viewer = SYSTEM) -> None:
@@ -174,18 +179,28 @@ class Repository(Instrumented, Generic[M]):
 
     async def rows(self, statement: Statement, **values: Any) -> list[M]:
         found: list[M] = await self.session.fetch(statement, {**self.viewer.scope_values, **values}, self.record_class)
-        if statement.change is not None and self.announces is not None:
-            await self._announce(statement.change, found)
+        if statement.writes:
+            await self._wrote(statement, found)
         return found
 
     async def row(self, statement: Statement, **values: Any) -> M | None:
         found: M | None = await self.session.fetch_row(statement, {**self.viewer.scope_values, **values}, self.record_class)
-        if statement.change is not None and self.announces is not None and found is not None:
-            await self._announce(statement.change, [found])
+        if statement.writes:
+            await self._wrote(statement, [] if found is None else [found])
         return found
 
     async def value(self, statement: Statement, **values: Any) -> Any:
-        return await self.session.fetch_value(statement, {**self.viewer.scope_values, **values})
+        found = await self.session.fetch_value(statement, {**self.viewer.scope_values, **values})
+        if statement.writes:
+            await self._wrote(statement, ())
+        return found
+
+    async def _wrote(self, statement: Statement, rows: Sequence[Any]) -> None:
+        """Tell what a statement has changed, once that is committed: whoever keeps answers made of it, and subscribers."""
+        if tags := changed_tags(statement, self.entity, rows):
+            await self.repositories.after_commit(functools.partial(self.cache.touch, tags))
+        if statement.change is not None and self.announces is not None:
+            await self._announce(statement.change, rows)
 
     # --- Reads
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from uuid import UUID
 
 import orjson
 
@@ -46,11 +47,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A root field that is ready to run: what stands before its value in the answer, its statement and the values to bind."""
+    """A root field that is ready to run: what stands before its value in the answer, its statement and the values to bind.
+
+    `id` is the key of its row where that is all by which it is looked up.
+    """
 
     head: bytes
     prepared: Prepared
     values: Mapping[str, Any]
+    id: UUID | None = None
 
     @property
     def runs(self) -> Sequence["Run"]:

@@ -180,7 +180,7 @@ class CompiledExecution:
         if isinstance(root, NodeRoot) and root.many:
             return self._nodes(root, variables, context)
         found = self.bind(root, variables, context)
-        return root.head + NOTHING if found is None else Run(root.head, *found)
+        return root.head + NOTHING if found is None else found
 
     def _nodes(self, root: NodeRoot, variables: VariableValues, context: Any) -> Rows:
         places = self._read(root.ask, variables, context)
@@ -201,8 +201,9 @@ class CompiledExecution:
             return {f"{root.key}: {run.prepared.root.body.type_name}": run for run in ready.runs}  # type: ignore[union-attr]
         return {} if isinstance(root, TypeName) else {root.key: ready if isinstance(ready, Run) else None}
 
-    def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]] | None:
+    def bind(self, root: Root | NodeRoot, variables: VariableValues, context: Any) -> Run | None:
         """The statement of a root field and its values; None where its arguments say that there is no row. Raises `Refused`."""
+        head = root.head
         where: Mapping[str, Any] = NOWHERE
         if isinstance(root, NodeRoot):
             type_name, key = self._read(root.ask, variables, context)
@@ -213,7 +214,7 @@ class CompiledExecution:
                 return None
             where = found
         prepared, values = self._kept(root, where, variables, context)
-        return prepared, context.viewer.scope_values | values
+        return Run(head, prepared, context.viewer.scope_values | values, where["id"] if where.keys() == {"id"} else None)
 
     def _kept(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
         """The statement and its values, from what is kept where the columns looked up are all that tells requests apart."""

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from app.api.cache_control import cached
 from app.api.connection import Connection, connection
 from app.api.lookup import single
 from app.api.permissions import public
@@ -21,7 +22,7 @@ def _store(_viewer: Viewer, id: strawberry.ID | None = None, domain: str | None 
 @strawberry.type
 class StoreQuery:
     stores: Connection[Store] = connection(
-        "stores", access=public, filter=StoreFilter, order=StoreOrder, description="The shops, newest first."
+        "stores", access=public, cache=cached(300), filter=StoreFilter, order=StoreOrder, description="The shops, newest first."
     )
 
-    store: Store | None = single("stores", _store, access=public, description="One store, by id or by domain.")
+    store: Store | None = single("stores", _store, access=public, cache=cached(300), description="One store, by id or by domain.")

@@ -19,6 +19,7 @@ class StoreRepository(Repository[Store]):
     """The public sees active stores; staff also theirs, whatever its status. Its staff and its owner change a store, as far as they may."""
 
     model = Store
+    tagged = frozenset({"stores"})
     cached_for = frozenset({ViewerKind.ANONYMOUS})
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "uq_stores_domain": (ErrorCode.TAKEN, "domain", "another store has this domain"),
@@ -84,6 +85,7 @@ class StoreSettingsRepository(Repository[StoreSettings]):
     """Settings are as public as their store, through which they are read; on their own they are for its staff."""
 
     model = StoreSettings
+    tagged = frozenset({"store_settings"})
 
     find_by_store_ids = one_by("store_id", scoped=False)
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 import strawberry
 from strawberry.scalars import JSON
 
+from app.api.cache_control import cached
 from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.mutations import Payload
@@ -17,7 +18,7 @@ from app.stores import models
 strawberry.enum(models.StoreStatus, description="Whether a store sells.")
 
 
-@strawberry.type(description="How a store counts money, tells time and speaks.")
+@strawberry.type(description="How a store counts money, tells time and speaks.", directives=[cached(300)])
 class StoreSettings(Node):
     model = models.StoreSettings
     access = published("stores:read")
@@ -30,7 +31,7 @@ class StoreSettings(Node):
     updated_at: datetime
 
 
-@strawberry.type(description="A shop.")
+@strawberry.type(description="A shop.", directives=[cached(300)])
 class Store(Node):
     model = models.Store
     access = published("stores:read")

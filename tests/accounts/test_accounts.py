@@ -169,7 +169,7 @@ async def test_nothing_secret_is_stored_or_shown(caller: Caller, database_url: s
 
 
 async def test_hashing_does_not_hold_up_others(database_url: str) -> None:
-    slow = settings_for(database_url, argon2_time_cost=6, argon2_memory_kib=65_536)
+    slow = settings_for(database_url, argon2_time_cost=6, argon2_memory_kib=65_536, response_cache="off")
     async with gateway(slow) as caller:
         hashing = asyncio.create_task(caller.ask(SIGN_IN, input={"email": "nobody@example.com", "password": PASSWORD}))
         await asyncio.sleep(0.01)

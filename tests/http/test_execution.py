@@ -57,7 +57,7 @@ async def test_slow_root_fields_run_side_by_side_and_are_timed_by_name(database_
     """Once each has been seen to take long, one that waits does not keep the other waiting."""
     query = "{ dear: products { totalCount } stores { totalCount } }"
     second = await asyncpg.connect(database_url, timeout=10)
-    async with gateway(settings_for(database_url)) as caller:
+    async with gateway(settings_for(database_url, response_cache="off")) as caller:
         async with locked(second, "stores"):
             async with locked(watcher, "products"):
                 asked = asyncio.create_task(caller.ask(query))

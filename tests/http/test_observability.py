@@ -20,6 +20,7 @@ FAMILIES = {
     "graphql_operations",
     "repository_operation_seconds",
     "cache_lookups",
+    "response_cache_lookups",
     "user_logins",
     "user_authentication_seconds",
 }
@@ -85,8 +86,9 @@ async def test_every_answer_has_an_id_and_safe_headers(anonymous: Caller, path: 
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
 
 
-async def test_answers_are_not_cached(anonymous: Caller) -> None:
-    assert (await anonymous.post(QUERY)).headers["cache-control"] == "no-store"
+async def test_answers_are_not_cached(anonymous: Caller, shopper: Caller) -> None:
+    assert (await shopper.post(QUERY)).headers["cache-control"] == "no-store"
+    assert (await anonymous.post("{ me { id } }")).headers["cache-control"] == "no-store"
     assert (await anonymous.http.get("/readyz")).headers["cache-control"] == "no-store"
 
 

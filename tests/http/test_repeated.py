@@ -63,14 +63,14 @@ async def test_who_loses_a_right_loses_what_was_prepared_with_it(shop: Caller) -
     assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
-async def test_every_run_is_counted(anonymous: Caller) -> None:
+async def test_every_run_is_counted(shopper: Caller) -> None:
     async def compiled() -> float:
-        lines = (await anonymous.http.get("/metrics")).text.splitlines()
+        lines = (await shopper.http.get("/metrics")).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith('graphql_executions_total{mode="compiled"'))
 
     before = await compiled()
     for _ in range(3):
-        await anonymous.ask(CATALOG)
+        await shopper.ask(CATALOG)
     assert await compiled() == before + 3
 
 

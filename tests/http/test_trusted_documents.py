@@ -119,7 +119,8 @@ async def test_a_hash_serves_get_as_well(anonymous: Caller) -> None:
 
     assert code(unknown) == "PERSISTED_QUERY_NOT_FOUND"
     assert len(known.json()["data"]["products"]["nodes"]) == 2
-    assert known.headers["Cache-Control"] == "no-store"
+    assert known.headers["Cache-Control"] == "max-age=60, public"
+    assert unknown.headers["Cache-Control"] == "no-store"
 
 
 async def test_a_browser_that_asks_for_a_document_gets_no_page(anonymous: Caller) -> None:
