@@ -51,8 +51,8 @@ from app.core.metrics import Metrics
 from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
 from app.execution.runtime import CompiledExecution
-from app.orders.provider import PaymentProvider, TestPaymentProvider
-from app.resources import Resources, open_resources
+from app.orders.payments import Payments
+from app.resources import Resources, make_provider, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
 from app.settings import ExecutionMode, ResponseCacheMode, Settings, read_settings
@@ -77,7 +77,7 @@ class Services:
     credentials: Credentials
     api_keys: ApiKeys
     key_usage: KeyUsage
-    payments: PaymentProvider
+    payments: Payments
     rate_limiter: RateLimiter
 
 
@@ -218,7 +218,7 @@ class Gateway:
             credentials=Credentials(passwords),
             api_keys=api_keys,
             key_usage=KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
-            payments=TestPaymentProvider(),
+            payments=Payments(make_provider(resources.repositories)),
             rate_limiter=limiter,
         )
 

@@ -35,7 +35,7 @@ from app.core.database import Database
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
 from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookRepository
-from app.orders.repository import OrderItemRepository, OrderRepository, PaymentRepository
+from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository
 from app.quality.repository import (
     QualityAnomalyRepository,
     QualityValidationRepository,
@@ -130,6 +130,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def order_items(self) -> OrderItemRepository:
         return self.of(OrderItemRepository)
+
+    @cached_property
+    def order_events(self) -> OrderEventRepository:
+        return self.of(OrderEventRepository)
 
     @cached_property
     def payments(self) -> PaymentRepository:

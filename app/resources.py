@@ -21,6 +21,8 @@ from app.core.errors import Unavailable
 from app.core.mail import ConsoleMailer, Mailer, NoMailer, SmtpMailer, SmtpServer
 from app.core.metrics import Metrics
 from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
+from app.orders.provider import PaymentProvider
+from app.orders.test_provider import TestPaymentProvider
 from app.repositories import Repositories, create_repository_factory
 from app.settings import Settings
 
@@ -115,6 +117,11 @@ def make_mailer(settings: Settings) -> Mailer:
     if url is not None:
         return SmtpMailer(SmtpServer.from_url(url), settings.mail_from, settings.mail_timeout)
     return NoMailer() if settings.is_production else ConsoleMailer()
+
+
+def make_provider(repositories: Repositories) -> PaymentProvider:
+    """Who takes the money."""
+    return TestPaymentProvider(repositories)
 
 
 def _options(settings: Settings) -> DatabaseOptions:

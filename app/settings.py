@@ -221,6 +221,16 @@ class Settings(BaseSettings):
         "Not set: memory and PostgreSQL.",
     )
 
+    payment_patience: float = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="Seconds after which a payment that nobody has settled is asked after at its provider; longer than a request may take.",
+    )
+    order_patience: int = Field(
+        default=3_600, ge=1, le=31_536_000, description="Seconds that an order waits for its payment and keeps its stock reserved."
+    )
+
     run_jobs: bool | None = Field(
         default=None,
         description="Do background work, such as sending mail, in the gateway itself. Not set: with the embedded server only, "

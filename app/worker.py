@@ -8,10 +8,12 @@ import structlog
 
 from app.accounts.mail import MAIL_JOB, AccountMails
 from app.core.jobs import Worker
+from app.orders.sweep import Sweep
 from app.repositories import Repositories
-from app.resources import Resources, make_mailer, open_resources
+from app.resources import Resources, make_mailer, make_provider, open_resources
 from app.settings import Settings
 
+OFTEN = "* * * * * */10"
 EVERY_QUARTER = "*/15 * * * *"
 EVERY_NIGHT = "17 3 * * *"
 SECURITY_EVENTS_KEPT = timedelta(days=365)
@@ -62,7 +64,15 @@ def make_worker(resources: Resources) -> Worker:
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
     schedule_cleaning(worker, repositories)
+    worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     return worker
+
+
+def make_sweep(resources: Resources) -> Sweep:
+    """What settles payments and gives up orders that nobody came back for."""
+    settings, repositories = resources.settings, resources.repositories
+    patience = timedelta(seconds=settings.payment_patience), timedelta(seconds=settings.order_patience)
+    return Sweep(repositories, make_provider(repositories), *patience)
 
 
 async def _until_signalled(worker: Worker) -> None:

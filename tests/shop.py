@@ -23,7 +23,8 @@ from app.core.errors import UserError
 from app.core.metrics import Metrics
 from app.core.security import Viewer, ViewerKind
 from app.orders.models import Order
-from app.orders.provider import PaymentProvider, TestPaymentProvider
+from app.orders.payments import Payments
+from app.orders.test_provider import TestPaymentProvider
 from app.repositories import Repositories, create_repository_factory
 from app.schema import create_schema
 from app.stores.models import Store, StoreCreate
@@ -32,7 +33,7 @@ from tests.conftest import fresh_database
 ADMINISTRATOR = Viewer(kind=ViewerKind.ADMINISTRATOR, user_id=uuid4(), permissions=frozenset({"*:*"}))
 CONNECTIONS = 24
 CLOSING = "update orders set payment_id = null;" + "".join(
-    f"delete from {table};" for table in ("payments", "orders", "carts", "products", "users", "stores", "config")
+    f"delete from {table};" for table in ("test_charges", "payments", "orders", "carts", "products", "users", "stores", "config")
 )
 """Empties the tables of a shop, and those that hang on them: quicker than to truncate so many, or to copy a database."""
 
@@ -59,7 +60,7 @@ class CountingDatabase(Database):
 
 @dataclass
 class Services:
-    payments: PaymentProvider
+    payments: Payments
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Shop:
     repositories: Repositories
     store: Store
     schema: strawberry.Schema
-    provider: TestPaymentProvider = field(default_factory=TestPaymentProvider)
+    provider: TestPaymentProvider
     numbers: Any = field(default_factory=count)
 
     async def open_store(self) -> Store:
@@ -116,7 +117,7 @@ class Shop:
 
     async def ask(self, viewer: Viewer, document: str, **variables: Any) -> dict[str, Any]:
         """The body of a GraphQL answer."""
-        context = Context(self.of(viewer), RequestInfo(id="test"), Services(self.provider))
+        context = Context(self.of(viewer), RequestInfo(id="test"), Services(Payments(self.provider)))
         result = execute(self.schema._schema, parse(document), context_value=context, variable_values=variables)
         found = result if isinstance(result, ExecutionResult) else await result
         errors = [formatted(error, "test") for error in found.errors or ()]
@@ -164,5 +165,5 @@ async def shop(premises: CountingDatabase, schema: strawberry.Schema) -> AsyncIt
     metrics = Metrics()
     repositories = create_repository_factory(premises, Cache(memory_backend(), metrics), metrics)
     store = await repositories.stores.create_with_settings(StoreCreate(name="Tea shop", domain="tea.example.com"))
-    yield Shop(premises, repositories, store, schema)
+    yield Shop(premises, repositories, store, schema, TestPaymentProvider(repositories))
     await premises.execute_script(CLOSING)

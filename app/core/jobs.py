@@ -158,6 +158,6 @@ def _logged(name: str, work: Work) -> Callable[[Schedule], Awaitable[None]]:
         except Exception:
             log.exception("schedule_failed", schedule=name)
         else:
-            log.info("schedule_done", schedule=name)
+            log.debug("schedule_done", schedule=name)
 
     return run

@@ -7,7 +7,6 @@ from app.api.inputs import IdInput
 from app.api.mutations import mutation, shown
 from app.api.permissions import own
 from app.api.scalars import decode_id
-from app.orders.payments import process_payment
 from app.orders.types import OrderPayload
 
 WRITE = own("orders:write")
@@ -24,7 +23,8 @@ class CreateOrderInput:
 class ProcessPaymentInput:
     order_id: strawberry.ID
     payment_token: str = strawberry.field(
-        description="From the payment provider. The test provider takes tok_success, tok_declined, tok_insufficient_funds and tok_timeout."
+        description="From the payment provider. The test provider takes tok_success, tok_declined, tok_insufficient_funds, tok_timeout, "
+        "tok_response_lost and tok_async."
     )
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key never charges twice; asked again with it, an unanswered payment tells its outcome."
@@ -43,8 +43,8 @@ class OrderMutation:
     async def process_payment(self, info: Info, input: ProcessPaymentInput) -> OrderPayload | None:
         order_id = decode_id(input.order_id, "Order", "orderId")
         context = info.context
-        paid = await process_payment(context.repositories, context.services.payments, order_id, input.payment_token, input.idempotency_key)
-        return OrderPayload(order=paid.order, user_errors=[shown(paid.refusal)] if paid.refusal else [])  # type: ignore[arg-type]
+        paid = await context.services.payments.pay(context.repositories, order_id, input.payment_token, input.idempotency_key)
+        return OrderPayload(order=paid.order, user_errors=[shown(paid.refusal)] if paid.refusal else [])
 
     @mutation(access=WRITE, description="Cancel a pending order and give its stock back.")
     async def cancel_order(self, info: Info, input: IdInput) -> OrderPayload | None:

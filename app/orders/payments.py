@@ -2,13 +2,14 @@
 
 No row lock and no open transaction outlives a call to the provider. One transaction opens a PENDING payment; the provider is charged with
 that payment's id as its idempotency key; a second transaction settles payment, order and stock together. What ends between them leaves the
-payment PENDING: asking again with the same key asks the provider again, which charges once per key. While a payment is PENDING, the order
-can be neither cancelled nor paid otherwise.
+payment PENDING: asking again with the same key asks the provider again, which charges once per key, and if nobody asks, the sweep does
+(`sweep`). While a payment is PENDING, the order can be neither cancelled nor paid otherwise.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -17,15 +18,27 @@ import structlog
 from app.core.errors import ErrorCode, UserError
 from app.core.factory import RepositoryFactory
 from app.core.security import token_hash
-from app.orders.models import Order, Payment, PaymentRequest, PaymentStatus
+from app.orders.models import Capture, Order, Payment, PaymentRequest, PaymentStatus
 from app.orders.provider import Charge, ChargeRequest, PaymentProvider, UnknownToken
-from app.orders.repository import Attempt, OrderRepository, PaymentRepository
+from app.orders.repository import Attempt, PaymentRepository, SettlementRepository
 
 T = TypeVar("T")
 DECLINES: Final = {"insufficient_funds": ErrorCode.PAYMENT_INSUFFICIENT_FUNDS}
 """What a provider's reasons mean to a buyer; whatever else it says is a declined card."""
 
+UNANSWERED: Final = (TimeoutError, ConnectionError)
+"""What leaves it open whether a provider has done what it was asked."""
+
 log = structlog.get_logger(__name__)
+
+
+class Moment(StrEnum):
+    """The points between which a process may die: each has something committed that the next one builds on."""
+
+    ORDERED = "ORDERED"
+    OPENED = "OPENED"
+    ANSWERED = "ANSWERED"
+    SETTLED = "SETTLED"
 
 
 @dataclass(frozen=True)
@@ -36,49 +49,70 @@ class Paid:
     refusal: UserError | None = None
 
 
-async def process_payment(
-    repositories: RepositoryFactory, provider: PaymentProvider, order_id: UUID, payment_token: str, idempotency_key: str | None = None
-) -> Paid:
-    """Charge for a PENDING order, or try a FAILED one again. `repositories` are the viewer's: a foreign order does not exist.
+@dataclass(frozen=True)
+class Payments:
+    """Takes money through a provider. `passed` is told of each moment, so that tests can end the process there."""
 
-    Raises `UserError`, and then nothing has changed: no such order, a status that cannot be paid, out of stock again, another payment
-    under way, an unknown token, a key of another payment. Raises pydantic's `ValidationError` for texts that are too long.
-    """
-    request = PaymentRequest(payment_token=payment_token, idempotency_key=idempotency_key)
-    await _verify(provider, request.payment_token)
-    attempt = Attempt(provider.name, token_hash(request.payment_token), request.idempotency_key)
-    payment = await repositories.of(OrderRepository).open_payment(order_id, attempt)
-    if payment.status == PaymentStatus.PENDING:
-        charge = await _charge(provider, payment, request.payment_token)
-        if charge is None:
-            return Paid(await repositories.of(OrderRepository).get_by_id(order_id), _unanswered())
-        await repositories.unscoped.of(OrderRepository).settle_payment(payment, charge)
-    return await _outcome(repositories, payment)
+    provider: PaymentProvider
+    passed: Callable[[Moment], object] = lambda _moment: None
+
+    async def pay(self, repositories: RepositoryFactory, order_id: UUID, payment_token: str, idempotency_key: str | None = None) -> Paid:
+        """Charge for a PENDING order, or try a FAILED one again. `repositories` are the viewer's: a foreign order does not exist.
+
+        Raises `UserError`, and then nothing has changed: no such order, a status that cannot be paid, out of stock again, another payment
+        under way, an unknown token, a key of another payment. Raises pydantic's `ValidationError` for texts that are too long.
+        """
+        request = PaymentRequest(payment_token=payment_token, idempotency_key=idempotency_key)
+        await self.verify(request.payment_token)
+        attempt = Attempt(self.provider.name, token_hash(request.payment_token), request.idempotency_key)
+        payment = await repositories.of(SettlementRepository).open_payment(order_id, attempt)
+        self.passed(Moment.OPENED)
+        if payment.status == PaymentStatus.PENDING:
+            charge = await self._charge(payment, request.payment_token)
+            self.passed(Moment.ANSWERED)
+            if charge is None:
+                return Paid(await repositories.of(SettlementRepository).get_by_id(order_id), _unanswered())
+            await repositories.unscoped.of(SettlementRepository).settle_payment(payment, charge, repositories.viewer)
+            self.passed(Moment.SETTLED)
+        return await _outcome(repositories, payment)
+
+    async def verify(self, token: str) -> None:
+        """See whether a token stands for a card. Raises `UserError`: it does not, or the provider does not say."""
+        try:
+            await answer(self.provider, self.provider.verify(token))
+        except UnknownToken as error:
+            message = "the payment provider knows no such token; make a new one from the card"
+            raise UserError(ErrorCode.PAYMENT_TOKEN_UNKNOWN, message, "payment_token") from error
+        except UNANSWERED as error:
+            raise _unanswered() from error
+
+    async def _charge(self, payment: Payment, token: str) -> Charge | None:
+        """The provider's answer; None where it is not known whether it has charged."""
+        try:
+            return await answer(self.provider, self.provider.charge(request_of(payment), token))
+        except UnknownToken:
+            return await self._given_up(payment)
+        except UNANSWERED as error:
+            log.warning("payment_unanswered", payment=str(payment.id), provider=self.provider.name, error=type(error).__name__)
+            return None
+
+    async def _given_up(self, payment: Payment) -> Charge | None:
+        """A card that the provider no longer knows is never charged, also not by who asked at the same time."""
+        try:
+            charge = await answer(self.provider, self.provider.cancel(request_of(payment)))
+        except UNANSWERED:
+            return None
+        return charge.failed("unknown_token", "The card is no longer known.") if charge.failure_code else charge
 
 
-async def _verify(provider: PaymentProvider, token: str) -> None:
-    try:
-        await _answer(provider, provider.verify(token))
-    except UnknownToken as error:
-        message = "the payment provider knows no such token; make a new one from the card"
-        raise UserError(ErrorCode.PAYMENT_TOKEN_UNKNOWN, message, "payment_token") from error
-    except (TimeoutError, ConnectionError) as error:
-        raise _unanswered() from error
+def request_of(payment: Payment) -> ChargeRequest:
+    """What a payment asks of its provider: its own id is the key."""
+    automatic = payment.capture == Capture.AUTOMATIC
+    return ChargeRequest(payment.amount, payment.currency, str(payment.id), automatic, payment.transaction_id)
 
 
-async def _charge(provider: PaymentProvider, payment: Payment, token: str) -> Charge | None:
-    """The provider's answer; None where it is not known whether it has charged."""
-    request = ChargeRequest(payment.amount, payment.currency, token, idempotency_key=str(payment.id))
-    try:
-        return await _answer(provider, provider.charge(request))
-    except UnknownToken:
-        return Charge(None, "unknown_token", "The card is no longer known.")
-    except (TimeoutError, ConnectionError) as error:
-        log.warning("payment_unanswered", payment=str(payment.id), provider=provider.name, error=type(error).__name__)
-        return None
-
-
-async def _answer(provider: PaymentProvider, asked: Awaitable[T]) -> T:
+async def answer(provider: PaymentProvider, asked: Awaitable[T]) -> T:
+    """What a provider says, within its time. Raises TimeoutError."""
     async with asyncio.timeout(provider.timeout):
         return await asked
 
@@ -90,7 +124,7 @@ def _unanswered() -> UserError:
 
 async def _outcome(repositories: RepositoryFactory, payment: Payment) -> Paid:
     """The order now, and what the payment's failure means to its buyer."""
-    order = await repositories.of(OrderRepository).get_by_id(payment.order_id)
+    order = await repositories.of(SettlementRepository).get_by_id(payment.order_id)
     settled = await repositories.of(PaymentRepository).get_by_id(payment.id)
     if settled.status != PaymentStatus.FAILED:
         return Paid(order)

@@ -1,51 +1,72 @@
-"""Payment providers, in Stripe's words, and the one that is built in for development and tests."""
+"""What the shop asks of a payment provider, in Stripe's words. `test_provider` and `stripe_provider` answer."""
 
-import asyncio
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from types import MappingProxyType
-from typing import ClassVar, Final, Protocol
-
-from cachetools import LRUCache
+from enum import StrEnum
+from typing import Final, Protocol
 
 ANSWER_SECONDS: Final = 10.0
 """How long a provider may take to answer, unless it is told otherwise: less than a request may take."""
+
+ABANDONED: Final = "abandoned"
+"""Why a charge failed that was cancelled before the provider made it."""
 
 
 class UnknownToken(Exception):
     """The provider knows no such payment token."""
 
 
+class ChargeState(StrEnum):
+    """OPEN: announced, not tried. PENDING: tried, and the bank has not answered. AUTHORIZED: set aside, to be captured."""
+
+    OPEN = "OPEN"
+    PENDING = "PENDING"
+    AUTHORIZED = "AUTHORIZED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
 @dataclass(frozen=True)
 class ChargeRequest:
-    """What a provider is asked: an amount in major units, in a currency, of the card behind a token."""
+    """What a provider is asked for: an amount in major units, once per idempotency key. Without `capture` it is only set aside.
+
+    `charge_id` is the provider's name for the charge, where it has told one.
+    """
 
     amount: Decimal
     currency: str
-    token: str
     idempotency_key: str
+    capture: bool = True
+    charge_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Charge:
-    """What a provider answers: its name for the charge, if it made one, and why it failed, in the provider's words."""
+    """What a provider answers: its name for the charge, if it made one, how it stands, and the money that it took or set aside.
+
+    Why it failed is in the provider's words.
+    """
 
     id: str | None
+    state: ChargeState
+    amount: Decimal
+    currency: str
     failure_code: str | None = None
     failure_message: str | None = None
 
     @property
     def succeeded(self) -> bool:
-        return self.failure_code is None
+        return self.state == ChargeState.SUCCEEDED
+
+    def failed(self, code: str, message: str) -> "Charge":
+        return replace(self, state=ChargeState.FAILED, failure_code=code, failure_message=message)
 
 
 class PaymentProvider(Protocol):
     """Charges cards. It is asked outside of any transaction, and given `timeout` seconds.
 
-    `charge` never charges twice for one idempotency key: asked again it gives the answer that it gave or was about to give. Both methods
-    raise `UnknownToken`, and TimeoutError or ConnectionError where the answer is not known.
+    Nothing is done twice for one idempotency key: asked again, a provider gives the answer that it gave or was about to give. Every method
+    raises TimeoutError or ConnectionError where the answer is not known; those that take a token raise `UnknownToken`.
     """
 
     name: str
@@ -54,53 +75,14 @@ class PaymentProvider(Protocol):
     async def verify(self, token: str) -> None:
         """See whether a token stands for a card, without charging it."""
 
-    async def charge(self, request: ChargeRequest) -> Charge:
-        """Charge once per idempotency key. A declined card is an answer, not an error."""
+    async def charge(self, request: ChargeRequest, token: str) -> Charge:
+        """Charge, or set aside. A declined card is an answer, not an error."""
         ...
 
+    async def find(self, request: ChargeRequest) -> Charge:
+        """How a charge stands; OPEN where it was never made."""
+        ...
 
-class TestPaymentProvider:
-    """Decides by the token alone, so that every outcome can be tried. No money moves.
-
-    `tok_timeout` charges, but its first answer is lost: asking again with the same key gives it.
-    """
-
-    __test__: ClassVar[bool] = False  # pytest takes classes named so for tests
-
-    DECLINES: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType(
-        {
-            "tok_declined": ("card_declined", "The card was declined."),
-            "tok_insufficient_funds": ("insufficient_funds", "The card has insufficient funds."),
-        }
-    )
-    LOSES_ANSWER: ClassVar[str] = "tok_timeout"
-    TOKENS: ClassVar[frozenset[str]] = frozenset({"tok_success", LOSES_ANSWER, *DECLINES})
-
-    def __init__(self, timeout: float = ANSWER_SECONDS, most_charges: int = 10_000) -> None:
-        self.name = "test"
-        self.timeout = timeout
-        self.charges: LRUCache[str, Charge] = LRUCache(most_charges)
-        """The newest charges by idempotency key."""
-
-    async def verify(self, token: str) -> None:
-        if token not in self.TOKENS:
-            raise UnknownToken
-
-    async def charge(self, request: ChargeRequest) -> Charge:
-        known = self.charges.get(request.idempotency_key)
-        if known is not None:
-            return known
-        await self.verify(request.token)
-        made = self.charges[request.idempotency_key] = self._decide(request)
-        await asyncio.sleep(0)
-        if request.token == self.LOSES_ANSWER:
-            raise TimeoutError
-        return made
-
-    def _decide(self, request: ChargeRequest) -> Charge:
-        """The id follows from the key alone, so that another process, or this one after a restart, gives the same answer."""
-        charge = Charge(f"test_{hashlib.sha256(request.idempotency_key.encode()).hexdigest()[:32]}")
-        if request.token not in self.DECLINES:
-            return charge
-        code, message = self.DECLINES[request.token]
-        return replace(charge, failure_code=code, failure_message=message)
+    async def cancel(self, request: ChargeRequest) -> Charge:
+        """Make sure that a charge which has not taken money never will, and say how it stands now."""
+        ...

@@ -14,7 +14,7 @@ from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter,
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import as_parent, of_others, own
+from app.api.permissions import as_parent, guarded, of_others, own, requires
 from app.api.relations import to_many, to_one
 from app.carts.types import Cart, line_total
 from app.catalog.types import Product
@@ -22,6 +22,9 @@ from app.orders import models
 from app.stores.types import Store
 
 strawberry.enum(models.OrderStatus, description="PENDING orders wait for payment; COMPLETED and CANCELLED are final.")
+strawberry.enum(models.Actor, description="Who made it happen.")
+strawberry.enum(models.Capture, description="Whether money is taken with the charge, or set aside and captured later.")
+strawberry.enum(models.OrderEventKind, description="What can happen to an order.")
 strawberry.enum(models.PaymentStatus, description="How a charge stands.")
 
 
@@ -48,18 +51,42 @@ class Payment(Node):
 
     amount: Decimal = money("amount")
     currency: str
+    captured_amount: Decimal = money("captured_amount", description="What was taken.")
+    refunded_amount: Decimal = money("refunded_amount", description="What was given back, or is on its way.")
     status: models.PaymentStatus
+    capture: models.Capture
     provider: str | None
     method: str | None
     transaction_id: str | None = strawberry.field(description="The provider's name for the charge.")
     idempotency_key: str | None = strawberry.field(description="The key that its payer gave it.")
     failure_code: str | None = strawberry.field(description="Why it failed, in the provider's words, such as `card_declined`.")
     failure_message: str | None
+    held_reason: str | None = guarded(
+        requires("payments:read"), "Why staff must look at it: what the provider says does not fit the order."
+    )
+    authorized_at: datetime | None = strawberry.field(description="Since when the amount is set aside, to be captured.")
     completed_at: datetime | None
     failed_at: datetime | None
     refunded_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+@strawberry.type(description="Something that happened to an order.")
+class OrderEvent(Node):
+    model = models.OrderEvent
+    access = own("orders:read")
+
+    kind: models.OrderEventKind
+    actor: models.Actor
+    amount: Decimal | None = money("amount", description="The money that it is about.")
+    currency: str | None
+    data: JSON = strawberry.field(description="Codes and names of the payment provider.")
+    created_at: datetime
+    person: User | None = to_one(
+        "users", "find_known_by_ids", key="actor_id", access=of_others("users:read", owner="actor_id"), description="Whose hand it was."
+    )
+    payment: Payment | None = to_one("payments", key="payment_id", access=of_others("payments:read", owner="actor_id"))
 
 
 @strawberry.type(description="A purchase.")
@@ -85,6 +112,7 @@ class Order(Node):
     payment: Payment | None = to_one(
         "payments", key="payment_id", access=of_others("payments:read"), description="The one that settled it."
     )
+    events: list[OrderEvent] = to_many("order_events", "find_by_order_ids", description="What happened to it, oldest first.")
     cart: Cart | None = to_one("carts", key="cart_id", description="What it was ordered from.")
     user: User = to_one("users", "find_known_by_ids", key="user_id", access=as_parent)
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")

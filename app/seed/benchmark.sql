@@ -94,11 +94,12 @@ placed as (
   order by o.n
 )
 insert into payments (
-  id, created_at, updated_at, order_id, amount, status, provider, method, transaction_id,
+  id, created_at, updated_at, order_id, amount, captured_amount, refunded_amount, status, provider, method, transaction_id,
   completed_at, refunded_at, failed_at, failure_code, failure_message
 )
 select
-  payment_id, o.at, o.at, o.id, total, p.status, 'test', 'card', 'tx-' || o.id,
+  payment_id, o.at, o.at, o.id, total, case when p.status in ('COMPLETED', 'REFUNDED') then total else 0 end,
+  case when p.status = 'REFUNDED' then total else 0 end, p.status, 'test', 'card', 'tx-' || o.id,
   case when p.status in ('COMPLETED', 'REFUNDED') then o.at end, case when p.status = 'REFUNDED' then o.at end,
   case when p.status = 'FAILED' then o.at end, case when p.status = 'FAILED' then 'card_declined' end,
   case when p.status = 'FAILED' then 'The card was declined.' end

@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from app.core.errors import Unavailable
+from app.orders.repository.ledger import TestLedger
 from app.repositories import Repositories
 from app.seed.draw import Draw, Values
 from app.seed.loading import HashPassword, SeedReport, claim, is_loaded, load_once
@@ -114,6 +115,7 @@ async def _insert_sales(tx: Repositories, sales: Sales) -> None:
     await tx.orders.create_many(sales.orders)
     await tx.order_items.create_many(sales.order_items)
     await tx.payments.create_many(sales.payments)
+    await tx.of(TestLedger).create_many(sales.charges)
     for order in sales.orders:
         if order["id"] in sales.settled:
             settled = {"payment_id": sales.settled[order["id"]], "updated_at": order["updated_at"]}

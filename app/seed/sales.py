@@ -11,6 +11,7 @@ from app.carts.models import CartStatus
 from app.core.money import line_total
 from app.core.security import new_token, token_hash
 from app.orders.models import OrderStatus, PaymentStatus
+from app.orders.provider import ChargeState
 from app.seed.draw import Draw, Values, new_row
 from app.seed.shelves import CURRENCY, Shelves
 
@@ -60,6 +61,9 @@ class Sales:
     orders: list[Values] = field(default_factory=list)
     order_items: list[Values] = field(default_factory=list)
     payments: list[Values] = field(default_factory=list)
+    charges: list[Values] = field(default_factory=list)
+    """What the test provider knows of the payments that were charged, so that they can be given back."""
+
     settled: dict[UUID, UUID] = field(default_factory=dict)
     """The payment that settled an order, by order: written last, since each refers to the other."""
 
@@ -165,12 +169,17 @@ class Till:
         ended = order["updated_at"]
         payment = self._add_payment(order, status, ended, completed_at=ended, **outcome)
         payment["transaction_id"] = f"test_{payment['id'].hex}"
+        payment["captured_amount"] = payment["amount"]
+        payment["refunded_amount"] = payment["amount"] if status is PaymentStatus.REFUNDED else 0
+        self.sales.charges.append(_charge(payment))
         self.sales.settled[order["id"]] = payment["id"]
 
     def _add_payment(self, order: Values, status: PaymentStatus, tried: datetime, **outcome: datetime | str) -> Values:
         payment = {
             **dict.fromkeys(("transaction_id", "completed_at", "failed_at", "refunded_at", "failure_code", "failure_message")),
             **new_row(tried, order_id=order["id"], amount=order["total"], currency=order["currency"], status=status),
+            "captured_amount": 0,
+            "refunded_amount": 0,
             "provider": PROVIDER,
             "method": order["payment_method"],
             **outcome,
@@ -182,6 +191,12 @@ class Till:
 def total_of(items: list[Values]) -> Decimal:
     """The sum of the lines, each rounded once."""
     return sum((line_total(item["price"], item["quantity"], item["currency"]) for item in items), Decimal(0))
+
+
+def _charge(payment: Values) -> Values:
+    amounts = {"amount": payment["amount"], "captured": payment["captured_amount"], "refunded": payment["refunded_amount"]}
+    named = {"key": str(payment["id"]), "transaction_id": payment["transaction_id"], "currency": payment["currency"]}
+    return {**named, **amounts, "state": ChargeState.SUCCEEDED}
 
 
 def _copied(item: Values) -> Values:

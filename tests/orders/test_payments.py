@@ -11,39 +11,41 @@ import structlog
 
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.security import ANONYMOUS, Viewer, ViewerKind
-from app.orders.models import Order, OrderStatus, Payment, PaymentStatus
-from app.orders.payments import Paid, process_payment
-from app.orders.provider import Charge, ChargeRequest, TestPaymentProvider, UnknownToken
+from app.orders.models import Order, OrderStatus, Payment, PaymentStatus, TestCharge
+from app.orders.payments import Paid, Payments
+from app.orders.provider import Charge, ChargeRequest, UnknownToken
+from app.orders.test_provider import TestPaymentProvider
 from tests.shop import ADMINISTRATOR, Shop, refused
 
 CALLS = 50
 SUCCESS = "tok_success"
-NO_CHARGE: list[Charge] = []
+NO_CHARGE: list[TestCharge] = []
 
 
 @dataclass
 class FaultyProvider(TestPaymentProvider):
     """The test provider behind a wire that does something before or after it has charged."""
 
+    shop: Shop
     before: Callable[[], Awaitable[object]] | None = None
     after: Callable[[], Awaitable[object]] | None = None
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__(self.shop.repositories)
 
-    async def charge(self, request: ChargeRequest) -> Charge:
+    async def charge(self, request: ChargeRequest, token: str) -> Charge:
         self.asked.append(request.idempotency_key)
         if self.before:
             await self.before()
-        charge = await super().charge(request)
+        charge = await super().charge(request, token)
         if self.after:
             await self.after()
         return charge
 
 
 async def pay(shop: Shop, viewer: Viewer, order_id: UUID, token: str = SUCCESS, key: str | None = None) -> Paid:
-    return await process_payment(shop.of(viewer), shop.provider, order_id, token, key)
+    return await Payments(shop.provider).pay(shop.of(viewer), order_id, token, key)
 
 
 async def payments(shop: Shop, order: Order) -> list[Payment]:
@@ -51,9 +53,14 @@ async def payments(shop: Shop, order: Order) -> list[Payment]:
     return (await shop.repositories.payments.find_by_order_ids([order.id]))[0]  # type: ignore[no-any-return]
 
 
-def charged(provider: TestPaymentProvider) -> list[Charge]:
+async def charges(provider: TestPaymentProvider) -> list[TestCharge]:
+    """What the provider has been asked for."""
+    return await provider.ledger.find_many({})
+
+
+async def charged(provider: TestPaymentProvider) -> list[TestCharge]:
     """The charges that moved money."""
-    return [charge for charge in provider.charges.values() if charge.succeeded]
+    return [charge for charge in await charges(provider) if charge.captured]
 
 
 async def test_a_paid_order_is_completed_and_its_pieces_are_sold(shop: Shop) -> None:
@@ -66,7 +73,7 @@ async def test_a_paid_order_is_completed_and_its_pieces_are_sold(shop: Shop) -> 
     assert (payment.status, payment.amount, payment.currency) == ("COMPLETED", Decimal(25), "USD")
     assert (payment.provider, payment.method, payment.idempotency_key) == ("test", "card", "key")
     assert payment.completed_at is not None
-    assert [charge.id for charge in charged(shop.provider)] == [payment.transaction_id]
+    assert [charge.transaction_id for charge in await charged(shop.provider)] == [payment.transaction_id]
     assert await shop.stock(tea) == (8, 0, 8)
     assert "tok_success" not in str(dict(payment))
 
@@ -94,7 +101,7 @@ async def test_a_declined_order_fails_and_can_be_paid_with_another_card(shop: Sh
     assert (paid.order.status, paid.order.failed_at, paid.refusal) == ("COMPLETED", None, None)
     assert [payment.status for payment in await payments(shop, order)] == ["FAILED", "COMPLETED"]
     assert await shop.stock(tea) == (8, 0, 8)
-    assert len(charged(shop.provider)) == 1
+    assert len(await charged(shop.provider)) == 1
 
 
 async def test_a_failed_order_reserves_again_before_it_is_charged(shop: Shop) -> None:
@@ -104,7 +111,7 @@ async def test_a_failed_order_reserves_again_before_it_is_charged(shop: Shop) ->
     await shop.order(bob, (tea, 1))
     assert await refused(pay(shop, ann, order.id)) == (ErrorCode.OUT_OF_STOCK, "order_id")
     assert (await shop.repositories.orders.get_by_id(order.id)).status == "FAILED"
-    assert charged(shop.provider) == NO_CHARGE
+    assert await charged(shop.provider) == NO_CHARGE
     assert await shop.stock(tea) == (2, 1, 1)
 
 
@@ -116,7 +123,7 @@ async def test_fifty_calls_with_one_key_charge_once(shop: Shop) -> None:
     order = await shop.order(ann, (tea, 2))
     results = await asyncio.gather(*(pay(shop, ann, order.id, key="once") for _ in range(CALLS)))
     assert {(paid.order.status, paid.refusal) for paid in results} == {("COMPLETED", None)}
-    assert len(await payments(shop, order)) == len(shop.provider.charges) == 1
+    assert len(await payments(shop, order)) == len(await charges(shop.provider)) == 1
     assert await shop.stock(tea) == (8, 0, 8)
 
 
@@ -129,7 +136,7 @@ async def test_fifty_calls_with_other_keys_or_none_complete_one_payment(shop: Sh
     assert errors <= {ErrorCode.PAYMENT_IN_PROGRESS, ErrorCode.INVALID_TRANSITION}
     assert all(isinstance(result, UserError | Paid) for result in results)
     assert [payment.status for payment in await payments(shop, order)] == ["COMPLETED"]
-    assert len(charged(shop.provider)) == 1
+    assert len(await charged(shop.provider)) == 1
     assert await shop.stock(tea) == (8, 0, 8)
 
 
@@ -145,7 +152,7 @@ async def test_payments_that_race_with_declined_ones_complete_one(shop: Shop) ->
             break
     statuses = [payment.status for payment in await payments(shop, order)]
     assert statuses.count(PaymentStatus.COMPLETED) == 1
-    assert len(charged(shop.provider)) == 1
+    assert len(await charged(shop.provider)) == 1
     assert (await shop.repositories.orders.get_by_id(order.id)).status == "COMPLETED"
     assert await shop.stock(tea) == (8, 0, 8)
 
@@ -158,7 +165,7 @@ async def test_a_key_stands_for_one_token(shop: Shop) -> None:
     await pay(shop, ann, order.id, "tok_timeout", "key")
     assert await refused(pay(shop, ann, order.id, "tok_success", "key")) == (ErrorCode.CONFLICT, "idempotency_key")
     assert await refused(pay(shop, ann, order.id, key="another")) == (ErrorCode.INVALID_TRANSITION, "order_id")
-    assert len(charged(shop.provider)) == 1
+    assert len(await charged(shop.provider)) == 1
 
 
 # --- When the answer is not known
@@ -178,14 +185,14 @@ async def test_a_lost_answer_leaves_the_payment_pending_until_it_is_asked_for(sh
     assert await shop.stock(tea) == (10, 2, 8)
     found = await pay(shop, ann, order.id, "tok_timeout", key)
     assert (found.order.status, found.refusal) == ("COMPLETED", None)
-    assert len(await payments(shop, order)) == len(shop.provider.charges) == 1
+    assert len(await payments(shop, order)) == len(await charges(shop.provider)) == 1
     assert await shop.stock(tea) == (8, 0, 8)
 
 
 async def test_a_provider_that_hangs_is_left_after_its_timeout(shop: Shop) -> None:
     ann, tea = await shop.viewer(), await shop.product()
     order = await shop.order(ann, (tea, 1))
-    shop.provider = FaultyProvider(before=asyncio.Event().wait)
+    shop.provider = FaultyProvider(shop, before=asyncio.Event().wait)
     shop.provider.timeout = 0.05
     hung = await pay(shop, ann, order.id, key="key")
     assert hung.refusal is not None
@@ -204,7 +211,7 @@ async def test_a_provider_that_does_not_know_the_token_in_time_is_not_charged(sh
         async def verify(self, token: str) -> None:
             await asyncio.Event().wait()
 
-    shop.provider = SlowToVerify(timeout=0.05)
+    shop.provider = SlowToVerify(shop.repositories, timeout=0.05)
     assert await refused(pay(shop, ann, order.id)) == (ErrorCode.PAYMENT_TIMEOUT, "payment_token")
     assert await payments(shop, order) == []
 
@@ -216,13 +223,13 @@ async def test_a_provider_that_cannot_be_reached_is_an_unknown_answer(shop: Shop
     async def lose_connection() -> None:
         raise ConnectionResetError
 
-    shop.provider = FaultyProvider(after=lose_connection)
+    shop.provider = FaultyProvider(shop, after=lose_connection)
     lost = await pay(shop, ann, order.id, key="key")
     assert lost.refusal is not None
     assert lost.refusal.code == ErrorCode.PAYMENT_TIMEOUT
     shop.provider.after = None
     assert (await pay(shop, ann, order.id, key="key")).order.status == "COMPLETED"
-    assert len(shop.provider.charges) == 1
+    assert len(await charges(shop.provider)) == 1
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -235,17 +242,17 @@ async def test_a_crash_around_the_charge_never_charges_twice(shop: Shop, moment:
         reached.set()
         await asyncio.Event().wait()
 
-    shop.provider = FaultyProvider(before=stop_here) if moment == "before" else FaultyProvider(after=stop_here)
+    shop.provider = FaultyProvider(shop, before=stop_here) if moment == "before" else FaultyProvider(shop, after=stop_here)
     task = asyncio.create_task(pay(shop, ann, order.id, key="key"))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(charged(shop.provider)) == (moment == "after")
+    assert len(await charged(shop.provider)) == (moment == "after")
     assert (await shop.repositories.orders.get_by_id(order.id)).status == "PENDING"
     shop.provider.before = shop.provider.after = None
     assert (await pay(shop, ann, order.id, key="key")).order.status == "COMPLETED"
-    assert len(charged(shop.provider)) == len(await payments(shop, order)) == 1
+    assert len(await charged(shop.provider)) == len(await payments(shop, order)) == 1
     assert await shop.stock(tea) == (8, 0, 8)
 
 
@@ -259,7 +266,7 @@ async def test_nothing_is_locked_while_the_provider_is_asked(shop: Shop) -> None
             free.extend([await tx.orders.lock_by_id(order.id), await tx.inventory.set_on_hand(tea.id, 50)])
             free.extend(await tx.payments.find_by_order(order.id))
 
-    shop.provider = FaultyProvider(before=look)
+    shop.provider = FaultyProvider(shop, before=look)
     assert (await pay(shop, ann, order.id)).order.status == "COMPLETED"
     assert len(free) == 3
 
@@ -271,7 +278,7 @@ async def test_money_for_an_order_that_was_closed_meanwhile_is_recorded(shop: Sh
     async def close() -> None:
         await shop.repositories.orders.update_status(order.id, OrderStatus.CANCELLED)
 
-    shop.provider = FaultyProvider(before=close)
+    shop.provider = FaultyProvider(shop, before=close)
     with structlog.testing.capture_logs() as logs:
         paid = await pay(shop, ann, order.id)
     assert paid.order.status == "CANCELLED"
@@ -299,12 +306,13 @@ async def test_a_token_that_expires_before_the_charge_is_a_failed_payment(shop: 
     async def expire() -> None:
         raise UnknownToken
 
-    shop.provider = FaultyProvider(before=expire)
+    shop.provider = FaultyProvider(shop, before=expire)
     paid = await pay(shop, ann, order.id)
     assert paid.refusal is not None
     assert (paid.order.status, paid.refusal.code) == ("FAILED", ErrorCode.PAYMENT_DECLINED)
     [payment] = await payments(shop, order)
-    assert (payment.failure_code, payment.transaction_id) == ("unknown_token", None)
+    assert payment.failure_code == "unknown_token"
+    assert await charged(shop.provider) == NO_CHARGE
 
 
 async def test_orders_are_paid_by_their_buyer(shop: Shop) -> None:
@@ -314,7 +322,7 @@ async def test_orders_are_paid_by_their_buyer(shop: Shop) -> None:
     for viewer in (bob, staff, ANONYMOUS):
         assert await refused(pay(shop, viewer, order.id)) == (ErrorCode.NOT_FOUND, "order_id")
     assert await refused(pay(shop, ann, uuid4())) == (ErrorCode.NOT_FOUND, "order_id")
-    assert shop.provider.charges.currsize == 0
+    assert await charges(shop.provider) == NO_CHARGE
     assert (await pay(shop, ADMINISTRATOR, order.id)).order.status == "COMPLETED"
 
 
@@ -323,7 +331,7 @@ async def test_closed_orders_cannot_be_paid(shop: Shop) -> None:
     order = await shop.order(ann, (tea, 1))
     await shop.of(ann).orders.cancel(order.id)
     assert await refused(pay(shop, ann, order.id)) == (ErrorCode.INVALID_TRANSITION, "order_id")
-    assert shop.provider.charges.currsize == 0
+    assert await charges(shop.provider) == NO_CHARGE
 
 
 async def test_a_payments_status_changes_only_along_its_ways(shop: Shop) -> None:

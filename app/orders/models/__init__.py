@@ -1,5 +1,7 @@
 """Orders, their payments and all that is kept of both."""
 
+from app.orders.models.events import Actor, OrderEvent, OrderEventKind
+from app.orders.models.ledger import TestCharge, TestRefund
 from app.orders.models.orders import (
     Checkout,
     Order,
@@ -12,12 +14,16 @@ from app.orders.models.orders import (
     is_completed_order,
     validate_order_status_transition,
 )
-from app.orders.models.payments import Payment, PaymentCreate, PaymentRequest, PaymentStatus
+from app.orders.models.payments import Capture, Payment, PaymentCreate, PaymentRequest, PaymentStatus
 
 __all__ = [
+    "Actor",
+    "Capture",
     "Checkout",
     "Order",
     "OrderCreate",
+    "OrderEvent",
+    "OrderEventKind",
     "OrderItem",
     "OrderItemCreate",
     "OrderStatus",
@@ -26,6 +32,8 @@ __all__ = [
     "PaymentCreate",
     "PaymentRequest",
     "PaymentStatus",
+    "TestCharge",
+    "TestRefund",
     "allowed_sources",
     "is_completed_order",
     "validate_order_status_transition",

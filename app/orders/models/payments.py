@@ -38,10 +38,19 @@ _PAYMENT_SOURCES: Final[Mapping[PaymentStatus, frozenset[PaymentStatus]]] = Mapp
 )
 
 
+class Capture(StrEnum):
+    """When money is taken: with the charge, or later, by staff."""
+
+    AUTOMATIC = "AUTOMATIC"
+    MANUAL = "MANUAL"
+
+
 class Payment(Timestamped, table=True):
     """A charge for an order, tried or done: at most one COMPLETED per order.
 
-    A REFUNDED payment keeps its `completed_at`. `transaction_id` is the provider's name for the charge, unique with it.
+    A REFUNDED payment keeps its `completed_at`. `transaction_id` is the provider's name for the charge, unique with it. A PENDING one may
+    be authorized: its amount is set aside until it is captured. One whose provider says what does not fit the order is held for staff,
+    and `held_reason` says why. `refunded_amount` is what was given back or is on its way.
     """
 
     __tablename__ = "payments"
@@ -52,7 +61,14 @@ class Payment(Timestamped, table=True):
         model.stamped("failed_at", "status = 'FAILED'"),
         model.stamped("refunded_at", "status = 'REFUNDED'"),
         CheckConstraint("(failure_code is null and failure_message is null) or status = 'FAILED'", name="failure_of_failed"),
-        *model.not_negative("amount"),
+        model.one_of("capture", Capture),
+        CheckConstraint("authorized_at is null or capture = 'MANUAL'", name="authorized_by_hand"),
+        CheckConstraint("held_reason is null or status = 'PENDING'", name="held_pending"),
+        *model.not_negative("amount", "captured_amount", "refunded_amount"),
+        CheckConstraint("captured_amount <= amount", name="captured_amount"),
+        CheckConstraint("captured_amount = 0 or status in ('COMPLETED', 'REFUNDED')", name="captured_of_completed"),
+        CheckConstraint("refunded_amount <= captured_amount", name="refunded_amount"),
+        CheckConstraint("status <> 'REFUNDED' or refunded_amount = captured_amount", name="refunded_whole"),
         model.is_currency(),
         *model.is_object("metadata"),
         Index(
@@ -67,6 +83,7 @@ class Payment(Timestamped, table=True):
         model.newest_first("payments"),
         model.newest_first("payments", "order_id"),
         model.newest_first("payments", "status"),
+        Index("ix_payments_unsettled", "updated_at", postgresql_where=text("status = 'PENDING'")),
     )
 
     order_id: UUID = model.reference("orders.id", "RESTRICT")
@@ -83,6 +100,11 @@ class Payment(Timestamped, table=True):
     failed_at: datetime | None = model.moment()
     refunded_at: datetime | None = model.moment()
     metadata_: dict[str, Any] | None = model.metadata_column()
+    captured_amount: Decimal = model.amount(0)
+    refunded_amount: Decimal = model.amount(0)
+    capture: Capture = model.choice(Capture.AUTOMATIC)
+    held_reason: str | None = model.column(None, max_length=255)
+    authorized_at: datetime | None = model.moment()
 
 
 class PaymentRequest(Input):
@@ -98,6 +120,7 @@ class PaymentCreate(Input):
     currency: CurrencyCode = "USD"
     amount: Amount
     status: PaymentStatus = PaymentStatus.PENDING
+    capture: Capture = Capture.AUTOMATIC
     provider: Annotated[str, Line(50)] | None = None
     method: PaymentMethod | None = None
     transaction_id: Annotated[str, Line(255)] | None = None

@@ -26,12 +26,13 @@ from app.core.money import line_total
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import as_values, transactional
 from app.core.scope import own_or_of_store
-from app.core.security import ViewerKind
+from app.core.security import Viewer, ViewerKind
 from app.core.status import StatusRepository, invalid_transition
 from app.orders.models import (
     Checkout,
     Order,
     OrderCreate,
+    OrderEventKind,
     OrderItem,
     OrderItemCreate,
     OrderStatus,
@@ -40,12 +41,18 @@ from app.orders.models import (
     PaymentStatus,
     allowed_sources,
 )
-from app.orders.provider import Charge
+from app.orders.repository.events import Note, OrderEventRepository
 from app.orders.repository.items import OrderItemRepository
-from app.orders.repository.payments import SOURCE, Attempt, PaymentRepository
 from app.orders.repository.payments import STAMPS as PAYMENT_STAMPS
+from app.orders.repository.payments import PaymentRepository
 
 KEY_OF_OTHER_ORDER = "this idempotency key has made another order; use a new key for each"
+EVENTS = {
+    OrderStatus.PENDING: OrderEventKind.RESERVED,
+    OrderStatus.COMPLETED: OrderEventKind.COMPLETED,
+    OrderStatus.CANCELLED: OrderEventKind.CANCELLED,
+    OrderStatus.FAILED: OrderEventKind.FAILED,
+}
 STAMPS = {OrderStatus.COMPLETED: "completed_at", OrderStatus.CANCELLED: "cancelled_at", OrderStatus.FAILED: "failed_at"}
 
 log = structlog.get_logger(__name__)
@@ -152,12 +159,13 @@ class OrderRepository(StatusRepository[Order]):
         """
         return await self.move_to(id, status)
 
-    async def move_to(self, id: UUID, status: OrderStatus, **values: Any) -> Order:
-        """As `update_status`, inside the caller's transaction and with other columns."""
+    async def move_to(self, id: UUID, status: OrderStatus, note: Note | None = None, by: Viewer | None = None, **values: Any) -> Order:
+        """As `update_status`, inside the caller's transaction and with other columns; in the log under another note or name."""
         now = self.repositories.now()
         stamps = {column: now if stamped is status else None for stamped, column in STAMPS.items()}
         order = await self._become(id, status, allowed_sources(status), **stamps, **values)
         await self._move_stock(order, status)
+        await self.log_of(order, note or Note(EVENTS[status]), by=by)
         return order
 
     @transactional
@@ -183,54 +191,9 @@ class OrderRepository(StatusRepository[Order]):
         """Record a charge for an order, tried or done, and stamp its time. Raises `NotFound`."""
         await self.get_by_id(order_id)
         stamp = {PAYMENT_STAMPS[payment.status]: self.repositories.now()} if payment.status in PAYMENT_STAMPS else {}
-        return await self._payments().create({**as_values(payment), **stamp, "order_id": order_id})
-
-    @transactional
-    async def open_payment(self, id: UUID, attempt: Attempt) -> Payment:
-        """The payment of an attempt: a new PENDING one, or the one that the same attempt made before, in whatever state.
-
-        A FAILED order becomes PENDING again and reserves its pieces again. Raises `UserError`: no such order, not payable, out of stock,
-        another payment under way, a key of another payment.
-        """
-        order = await self.lock_own(id, "order_id")
-        known = await self._payments().find_attempt(id, attempt)
-        if known is not None:
-            return known
-        if order.status == OrderStatus.FAILED:
-            order = await self.move_to(id, OrderStatus.PENDING)
-        if order.status != OrderStatus.PENDING:
-            raise UserError(ErrorCode.INVALID_TRANSITION, f"the order is {order.status} and cannot be paid", "order_id")
-        payment = PaymentCreate(
-            amount=order.total,
-            currency=order.currency,
-            provider=attempt.provider,
-            method=order.payment_method,
-            idempotency_key=attempt.idempotency_key,
-            metadata={SOURCE: attempt.source},
-        )
-        return await self.create_payment(id, payment)
-
-    @transactional
-    async def settle_payment(self, payment: Payment, charge: Charge) -> None:
-        """Write what became of a charge: payment, order and stock together. Of several callers the first one counts."""
-        order = await self.lock_by_id(payment.order_id)
-        payments = self._payments()
-        current = await payments.get_by_id(payment.id)
-        if order is None or current.status != PaymentStatus.PENDING:
-            return
-        if charge.succeeded:
-            await payments.update_status(payment.id, PaymentStatus.COMPLETED, transaction_id=charge.id)
-        else:
-            failure = {"failure_code": charge.failure_code, "failure_message": charge.failure_message}
-            await payments.update_status(payment.id, PaymentStatus.FAILED, transaction_id=charge.id, **failure)
-        if order.status != OrderStatus.PENDING:
-            log.error(
-                "payment_of_closed_order", order=str(order.id), status=order.status, payment=str(payment.id), charged=charge.succeeded
-            )
-        elif charge.succeeded:
-            await self.move_to(order.id, OrderStatus.COMPLETED, payment_id=payment.id)
-        else:
-            await self.move_to(order.id, OrderStatus.FAILED)
+        captured = payment.amount if payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REFUNDED) else 0
+        amounts = {"captured_amount": captured, "refunded_amount": captured if payment.status is PaymentStatus.REFUNDED else 0}
+        return await self._payments().create({**as_values(payment), **stamp, **amounts, "order_id": order_id})
 
     # --- Steps
 
@@ -249,6 +212,7 @@ class OrderRepository(StatusRepository[Order]):
         sold = {} if all(line.get("name") for line in lines) else await self._sold(line["product_id"] for line in lines)
         items = await self._items().create_many([_as_sold(row, line, sold) for line in lines])
         await self._reserve(_pieces(items), "cart_id")
+        await self.log_of(row, Note(OrderEventKind.CREATED, amount=row.total), Note(OrderEventKind.RESERVED))
         return PlacedOrder(row, items, self.repositories)
 
     async def _made_before(self, user_id: UUID | None, cart_id: UUID, checkout: Checkout) -> Order | None:
@@ -298,6 +262,10 @@ class OrderRepository(StatusRepository[Order]):
         """Products whether they are still for sale or not."""
         found = await self.repositories.unscoped.of(ProductRepository).find_sold_by_ids(list(ids))
         return {product.id: product for product in found if product is not None}
+
+    async def log_of(self, order: Order, *notes: Note, by: Viewer | None = None) -> None:
+        """Add to the order's log, in the viewer's name unless another one made it happen."""
+        await self.repositories.scoped(by or self.viewer).of(OrderEventRepository).record(order, *notes)
 
     def _items(self) -> OrderItemRepository:
         return self.repositories.unscoped.of(OrderItemRepository)

@@ -1,10 +1,11 @@
 """Payments: what was charged for orders, or tried."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, any_, bindparam, case, func, select, update
 
 from app.core.batch import many_by
 from app.core.changes import Announced
@@ -12,7 +13,7 @@ from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST, Sort
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
-from app.orders.models import Payment, PaymentStatus
+from app.orders.models import Capture, Payment, PaymentStatus
 from app.orders.repository.scope import of_order
 
 MAX_PAYMENTS_SHOWN = 100
@@ -28,6 +29,7 @@ class Attempt:
     provider: str
     source: str
     idempotency_key: str | None = None
+    capture: Capture = Capture.AUTOMATIC
 
 
 class PaymentRepository(StatusRepository[Payment]):
@@ -78,7 +80,36 @@ class PaymentRepository(StatusRepository[Payment]):
         Raises `UserError` INVALID_TRANSITION naming both statuses, `NotFound`.
         """
         stamp = {STAMPS[status]: self.repositories.now()} if status in STAMPS else {}
-        return await self._become(id, status, status.sources, **stamp, **details)
+        return await self._become(id, status, status.sources, **stamp, **{**await self._amounts(id, status), **details})
+
+    async def take_unsettled(self, before: datetime, authorized_before: datetime, limit: int) -> list[Payment]:
+        """Pending payments that nobody has looked at for long, for one caller to look at now: others get other ones.
+
+        Those set aside wait for staff, and are looked at more seldom; those held for staff, not at all.
+        """
+        statement = self.statement("take_unsettled", self._taking_unsettled)
+        times = {"before": before, "authorized_before": authorized_before, "now": self.repositories.now()}
+        return await self.rows(statement, **times, row_limit=limit)
+
+    async def _amounts(self, id: UUID, status: PaymentStatus) -> dict[str, Any]:
+        """A payment is captured, and refunded, as a whole unless it is told otherwise."""
+        if status not in (PaymentStatus.COMPLETED, PaymentStatus.REFUNDED):
+            return {}
+        payment = await self.get_by_id(id)
+        if status is PaymentStatus.COMPLETED:
+            return {"captured_amount": payment.amount}
+        return {"refunded_amount": payment.captured_amount}
+
+    def _taking_unsettled(self) -> Any:
+        columns = self.table.c
+        time = columns.updated_at.type
+        limit = case((columns.authorized_at.is_(None), bindparam("before", type_=time)), else_=bindparam("authorized_before", type_=time))
+        waiting = (columns.status == PaymentStatus.PENDING.value, columns.held_reason.is_(None), columns.updated_at < limit)
+        oldest = (
+            select(columns.id).where(*waiting).order_by(columns.updated_at).limit(bindparam("row_limit")).with_for_update(skip_locked=True)
+        )
+        chosen = func.array(oldest.scalar_subquery())
+        return update(self.table).where(columns.id == any_(chosen)).values(updated_at=bindparam("now", type_=time)).returning(*columns)
 
     async def get_payment_stats(self) -> dict[str, int]:
         """How many payments there are of each status."""

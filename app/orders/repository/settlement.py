@@ -1,0 +1,142 @@
+"""What becomes of orders when they are paid, or not: the transactions before and after a provider is asked.
+
+Each locks the order first, so that one payment of it is under way at a time, and of several callers who bring an answer the first counts.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import bindparam, exists, select
+
+from app.core.errors import ErrorCode, UserError
+from app.core.repository import transactional
+from app.core.security import SYSTEM, Viewer
+from app.orders.models import Capture, Order, OrderEventKind, OrderStatus, Payment, PaymentCreate, PaymentStatus
+from app.orders.provider import Charge, ChargeState
+from app.orders.repository.events import Note
+from app.orders.repository.orders import OrderRepository
+from app.orders.repository.payments import SOURCE, Attempt
+
+PAYMENTS = Payment.__table__  # type: ignore[attr-defined]
+
+log = structlog.get_logger(__name__)
+
+
+class SettlementRepository(OrderRepository):
+    """Orders as those see them who settle them."""
+
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = OrderRepository.constraints
+
+    @transactional
+    async def open_payment(self, id: UUID, attempt: Attempt) -> Payment:
+        """The payment of an attempt: a new PENDING one, or the one that the same attempt made before, in whatever state.
+
+        A FAILED order becomes PENDING again and reserves its pieces again. Raises `UserError`: no such order, not payable, out of stock,
+        another payment under way, a key of another payment.
+        """
+        order = await self.lock_own(id, "order_id")
+        known = await self._payments().find_attempt(id, attempt)
+        if known is not None:
+            return known
+        if order.status == OrderStatus.FAILED:
+            order = await self.move_to(id, OrderStatus.PENDING)
+        if order.status != OrderStatus.PENDING:
+            raise UserError(ErrorCode.INVALID_TRANSITION, f"the order is {order.status} and cannot be paid", "order_id")
+        payment = PaymentCreate(
+            amount=order.total,
+            currency=order.currency,
+            provider=attempt.provider,
+            method=order.payment_method,
+            idempotency_key=attempt.idempotency_key,
+            capture=attempt.capture,
+            metadata={SOURCE: attempt.source},
+        )
+        return await self.create_payment(id, payment)
+
+    @transactional
+    async def settle_payment(self, payment: Payment, charge: Charge, by: Viewer = SYSTEM) -> None:
+        """Write what became of a charge: payment, order and stock together, in the log under the name of `by`.
+
+        A charge over another amount or currency than the order's completes nothing: it is held for staff.
+        """
+        order = await self.lock_by_id(payment.order_id)
+        current = await self._payments().get_by_id(payment.id)
+        if order is None or current.status != PaymentStatus.PENDING or current.held_reason is not None:
+            return
+        fits = charge.currency == current.currency == order.currency and _suffices(charge, current)
+        if charge.state == ChargeState.FAILED:
+            await self._fail(order, current, charge, by)
+        elif not fits:
+            await self._hold(order, current, charge, by)
+        elif charge.state == ChargeState.SUCCEEDED:
+            await self._complete(order, current, charge, by)
+        elif charge.state == ChargeState.AUTHORIZED:
+            await self._authorize(order, current, charge, by)
+        elif current.transaction_id is None and charge.id is not None:
+            await self._payments().update_by_id(current.id, {"transaction_id": charge.id})
+
+    @transactional
+    async def expire(self, id: UUID, before: datetime) -> bool:
+        """Give up an order that has waited for its payment since before a time, and give its stock back; whether it was so."""
+        order = await self.lock_by_id(id)
+        if order is None or order.status != OrderStatus.PENDING or order.updated_at >= before:
+            return False
+        if await self._payments().find_pending(id) is not None:
+            return False
+        await self.move_to(id, OrderStatus.FAILED, Note(OrderEventKind.EXPIRED))
+        return True
+
+    async def find_expired(self, before: datetime, limit: int) -> list[UUID]:
+        """The orders that have waited for their payment since before a time, none of which is under way."""
+        statement = self.statement("find_expired", self._finding_expired)
+        return [row.id for row in await self.rows(statement, before=before, row_limit=limit)]
+
+    # --- What an answer means
+
+    async def _fail(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+        failure = {"failure_code": charge.failure_code, "failure_message": charge.failure_message}
+        await self._payments().update_status(payment.id, PaymentStatus.FAILED, transaction_id=charge.id, authorized_at=None, **failure)
+        await self.log_of(order, Note.of(OrderEventKind.DECLINED, payment, code=charge.failure_code), by=by)
+        if self._is_open(order, payment, charge):
+            await self.move_to(order.id, OrderStatus.FAILED, by=by)
+
+    async def _complete(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+        taken = {"transaction_id": charge.id, "captured_amount": charge.amount}
+        await self._payments().update_status(payment.id, PaymentStatus.COMPLETED, **taken)
+        await self.log_of(order, Note.of(OrderEventKind.CHARGED, payment, charge.amount, transaction_id=charge.id), by=by)
+        if self._is_open(order, payment, charge):
+            await self.move_to(order.id, OrderStatus.COMPLETED, by=by, payment_id=payment.id)
+
+    async def _authorize(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+        if payment.authorized_at is None:
+            await self._payments().update_by_id(payment.id, {"transaction_id": charge.id, "authorized_at": self.repositories.now()})
+            await self.log_of(order, Note.of(OrderEventKind.AUTHORIZED, payment, transaction_id=charge.id), by=by)
+
+    async def _hold(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+        reason = f"the provider says {charge.amount} {charge.currency} where the order says {order.total} {order.currency}"
+        await self._payments().update_by_id(payment.id, {"transaction_id": charge.id, "held_reason": reason[:255]})
+        await self.log_of(order, Note.of(OrderEventKind.HELD, payment, transaction_id=charge.id, reason=reason), by=by)
+        log.error("payment_held", order=str(order.id), payment=str(payment.id), reason=reason)
+
+    def _is_open(self, order: Order, payment: Payment, charge: Charge) -> bool:
+        """Whether the order still waits; money for one that does not is for staff to give back."""
+        if order.status == OrderStatus.PENDING:
+            return True
+        log.error("payment_of_closed_order", order=str(order.id), status=order.status, payment=str(payment.id), charged=charge.succeeded)
+        return False
+
+    def _finding_expired(self) -> Any:
+        columns = self.table.c
+        under_way = exists().where(PAYMENTS.c.order_id == columns.id, PAYMENTS.c.status == PaymentStatus.PENDING.value)
+        late = bindparam("before", type_=columns.updated_at.type)
+        waiting = (columns.status == OrderStatus.PENDING.value, columns.created_at < late, columns.updated_at < late, ~under_way)
+        return select(columns.id).where(self.visible(self.table), *waiting).order_by(columns.created_at).limit(bindparam("row_limit"))
+
+
+def _suffices(charge: Charge, payment: Payment) -> bool:
+    """Whether the provider took what it was asked for; what was set aside may be captured in part."""
+    if payment.capture == Capture.MANUAL and charge.state == ChargeState.SUCCEEDED:
+        return charge.amount <= payment.amount
+    return charge.amount == payment.amount
