@@ -113,7 +113,7 @@ class Gateway:
         self._manifest = read_manifest(settings)
         self._documents = Documents(
             self._schema,
-            Limits(settings.max_depth, settings.max_cost, settings.max_aliases, settings.max_root_fields),
+            Limits(settings.max_depth, settings.max_cost, settings.max_aliases, settings.max_root_fields, settings.max_visits),
             max_tokens=settings.max_tokens,
             introspection=settings.introspection,
         )

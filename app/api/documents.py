@@ -36,6 +36,7 @@ from graphql import (
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from graphql.validation.validate import ValidationAbortedError
 
+from app.api.cycles import Paths
 from app.api.errors import BAD_USER_INPUT, PARSE_FAILED, TOO_COMPLEX, VALIDATION_FAILED
 from app.api.limits import Limits, Scale, Weight, excess
 from app.api.literals import NamedValuesRule
@@ -186,11 +187,21 @@ class Documents:
             if broken is not None:
                 return [broken]
         if self._introspection:
-            return self._errors(document, RULES)
+            return self._errors(document, RULES) or self._circles(document)
         if self._errors(document, TELLING_RULES):
             return [GraphQLError(UNFIT, extensions={"code": VALIDATION_FAILED})]
         others = (rule for rule in RULES if rule not in TELLING_RULES)
-        return self._errors(document, (*others, NoSchemaIntrospectionCustomRule))
+        return self._errors(document, (*others, NoSchemaIntrospectionCustomRule)) or self._circles(document)
+
+    def _circles(self, document: Document) -> list[GraphQLError]:
+        """The first operation of a valid document that goes round in circles."""
+        paths, most = Paths(self._schema, document.node), self._limits.visits
+        for operation in document.operations.values():
+            name, visits = paths.widest_circle(operation)
+            if visits > most:
+                message = f"The operation comes to {name} {visits} times on one path; at most {most} are allowed."
+                return [GraphQLError(message, extensions={"code": TOO_COMPLEX})]
+        return []
 
     def _errors(self, document: Document, rules: Sequence[type[ASTValidationRule]]) -> list[GraphQLError]:
         errors = validate(self._schema, document.node, rules, max_errors=MAX_ERRORS, hide_suggestions=not self._introspection)

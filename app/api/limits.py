@@ -2,7 +2,8 @@
 
 Each fragment is measured once however often it is spread, so the walk is linear in the document: expanding fragments is how a small
 document blocks a server. The cost of a field is 1 plus, for a list, its size times what is asked of each item. A connection's size is
-its `first` or `last`, which its `nodes` and `edges` have wherever they stand; a plain list counts as `LIST_SIZE`.
+its `first` or `last`, which its `nodes` and `edges` have wherever they stand; a plain list counts as `LIST_SIZE`. An item of a page within
+other objects costs `NESTED_ITEM` more: it is looked for anew for each parent, so that a hundred pages of a hundred are always too much.
 
 Introspection reads memory and nests deeply by nature: it has no depth, and its cost is discounted. What bounds its depth is
 `MaxIntrospectionDepthRule`, which validation applies.
@@ -41,6 +42,8 @@ from app.core.paging import DEFAULT_SIZE
 LIST_SIZE = 5
 """Items that a list without a size is taken to have: order lines, payments, stores of a product."""
 
+NESTED_ITEM = 2
+
 LARGEST_INT = 2**31 - 1
 """A larger number is no Int: validation and execution refuse it where it stands, so that nothing is fetched for it."""
 
@@ -61,9 +64,10 @@ class Limits:
     """The most that one operation may have; see `Settings` for the meaning of each."""
 
     depth: int = 12
-    cost: int = 20_000
+    cost: int = 25_000
     aliases: int = 30
     root_fields: int = 20
+    visits: int = 2
 
 
 class Weight(NamedTuple):
@@ -137,19 +141,19 @@ class Scale:
         name = node.name.value
         field: GraphQLField | None = INTROSPECTION.get(name) or getattr(parent, "fields", {}).get(name)
         inner = self._selections(node.selection_set, get_named_type(field.type) if field else None) if node.selection_set else NOTHING
-        cost, per_item = self._cost(node, field, inner)
+        cost, per_item = self._cost(node, field, inner, 0 if parent is self._schema.query_type else NESTED_ITEM)
         depth = 1 if name in INTROSPECTION else 1 + inner.depth
         return Weight(cost, per_item, depth, inner.aliases + (node.alias is not None), 1)
 
-    def _cost(self, node: FieldNode, field: GraphQLField | None, inner: Weight) -> tuple[int, int]:
-        """The cost of a field, and the part of it that each item of the surrounding page has."""
+    def _cost(self, node: FieldNode, field: GraphQLField | None, inner: Weight, item: int) -> tuple[int, int]:
+        """The cost of a field, and the part of it that each item of the surrounding page has; an item of a page here costs `item` more."""
         whole = inner.cost + inner.per_item
         if node.name.value in INTROSPECTION:
             return 1 + whole // INTROSPECTION_DISCOUNT, 0
         if field is None:
             return 1 + whole, 0
         if "first" in field.args:
-            return 1 + inner.cost + inner.per_item * self._page_size(node), 0
+            return 1 + inner.cost + (inner.per_item + item) * self._page_size(node), 0
         if not _is_list(field):
             return 1 + inner.cost, inner.per_item
         if node.name.value in PAGE_FIELDS and not field.args:

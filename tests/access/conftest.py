@@ -11,7 +11,7 @@ from tests.access.world import CLOSED, HARBOUR, MARK, MARKET, Person, World, key
 from tests.conftest import fresh_database
 from tests.serving import gateway, settings_for
 
-UNLIMITED = {"max_cost": 10**7, "max_depth": 30, "max_tokens": 50_000}
+UNLIMITED = {"max_cost": 10**7, "max_depth": 30, "max_visits": 30, "max_tokens": 50_000}
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,17 @@ from typing import Any
 
 import httpx
 import pytest
-from graphql import get_introspection_query
+from graphql import get_introspection_query, get_named_type
 
 from app.api.documents import Documents
 from app.api.limits import Limits, Scale
 from app.schema import create_schema
+from tests.access.selection import everything
+from tests.execution.bazaar import create_bazaar
 from tests.serving import Caller, gateway, refusals, settings_for
 
+CORE = create_schema()._schema
+QUERIES = CORE.query_type.fields  # type: ignore[union-attr]
 CATALOG = "{ products(first: %d) { nodes { id name price currency sku imageUrl category status } } }"
 ORDERS = """
     { orders(first: %d) { nodes { id status total currency createdAt user { id username email }
@@ -56,9 +60,30 @@ async def test_tools_can_read_the_schema(anonymous: Caller, options: dict[str, b
     assert {"Query", "Product", "Order"} <= {kind["name"] for kind in schema["types"]}
 
 
+def reading() -> Documents:
+    return Documents(CORE, Limits(), max_tokens=5000, introspection=True)
+
+
+def faults(documents: Documents, query: str) -> list[str]:
+    """Why a document may not run."""
+    return [error.message for error in documents.check(documents.read(query), None, {})]
+
+
+@pytest.mark.parametrize("name", [name for name, field in QUERIES.items() if "first" in field.args])
+def test_every_list_passes_at_full_size_with_all_that_is_one_step_away(name: str) -> None:
+    shown = get_named_type(QUERIES[name].type)
+    nodes = get_named_type(shown.fields["nodes"].type).name
+    page = f"totalCount pageInfo {{ hasNextPage endCursor }} nodes {everything(CORE, nodes, 1)}"
+    assert faults(reading(), f"{{ {name}(first: 100) {{ {page} }} }}") == []
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in CORE.get_possible_types(CORE.type_map["Node"])])  # type: ignore[arg-type]
+def test_every_object_passes_with_all_that_is_two_steps_away(name: str) -> None:
+    assert faults(reading(), f'{{ node(id: "x") {{ ... on {name} {everything(CORE, name, 2)} }} }}') == []
+
+
 async def test_what_is_asked_by_fragment_costs_what_it_costs_in_place() -> None:
-    schema = create_schema()._schema
-    documents = Documents(schema, Limits(), max_tokens=5000, introspection=True)
+    documents = reading()
 
     def cost(query: str, variables: dict[str, Any] | None = None) -> int:
         return documents.cost(documents.read(query), None, variables or {})["requested"]
@@ -81,9 +106,7 @@ async def test_what_is_asked_by_fragment_costs_what_it_costs_in_place() -> None:
 
 async def test_weighing_visits_each_part_once() -> None:
     """Also where a chain of fragments doubles at each link, the work is the document's size."""
-    schema = create_schema()._schema
-    documents = Documents(schema, Limits(), max_tokens=5000, introspection=True)
-    document = documents.read(fragments(30, "...f%d ...f%d"))
+    document = reading().read(fragments(30, "...f%d ...f%d"))
     visited = 0
 
     class Counting(Scale):
@@ -92,12 +115,61 @@ async def test_weighing_visits_each_part_once() -> None:
             visited += 1
             return super()._selection(*args)
 
-    weight = Counting(schema, document.node, {}).weigh(document.operation(None))
+    weight = Counting(CORE, document.node, {}).weigh(document.operation(None))
     assert weight.fields == 2**30
     assert visited == 1 + 2 * 30 + 3
 
 
 # --- What must not
+
+
+@pytest.mark.parametrize("shown", ["id", "id status", "id status total"])
+def test_a_hundred_pages_of_a_hundred_are_too_much_whatever_they_show(shown: str) -> None:
+    documents = Documents(create_bazaar()._schema, Limits(), max_tokens=5000, introspection=True)
+    query = "{ stores(first: 100) { nodes { orders(first: %d) { nodes { " + shown + " } } } } }"
+    assert "points of cost" in faults(documents, query % 100)[0]
+    assert faults(documents, query % 20) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("{ orders { nodes { cart { order { cart { order { id } } } } } } }", "to Order 3 times"),
+        ('{ product(sku: "x") { inventory { product { inventory { product { name } } } } } }', "to Product 3 times"),
+        (
+            "{ orders { nodes { ...O } } } fragment O on Order { cart { ...C } } fragment C on Cart { order { cart { order { id } } } }",
+            "to Order 3 times",
+        ),
+        ("query A { me { id } } query B { carts { edges { node { order { cart { order { cart { id } } } } } } } }", "to Cart 3 times"),
+        ("mutation { cancelOrder(input: { id: 1 }) { order { cart { order { cart { order { id } } } } } } }", "to Order 3 times"),
+    ],
+)
+def test_an_operation_that_goes_round_in_circles_is_refused(query: str, reason: str) -> None:
+    documents = reading()
+    document = documents.read(query)
+    (error,) = documents.check(document, next(iter(document.operations)), {})
+    assert f"{reason} on one path; at most 2" in error.message
+    assert error.extensions == {"code": "TOO_COMPLEX"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ orders { nodes { cart { order { cart { id } } } } } }",
+        "{ roles { nodes { parentRole { parentRole { parentRole { parentRole { name } } } } } } }",
+        '{ a: product(sku: "x") { id } b: product(sku: "y") { id } c: product(sku: "z") { id } }',
+        "{ orders { nodes { store { id } user { store { id } } cart { store { id } user { store { id } } } } } }",
+    ],
+)
+def test_what_only_looks_like_a_circle_passes(query: str) -> None:
+    assert faults(reading(), query) == []
+
+
+async def test_circles_are_refused_over_http_and_their_number_is_a_setting(anonymous: Caller, database_url: str) -> None:
+    turn = '{ product(sku: "x") { inventory { product { inventory { product { name } } } } } }'
+    assert (await refused(anonymous, turn)).startswith("TOO_COMPLEX The operation comes to Product 3 times")
+    async with gateway(settings_for(database_url, max_visits=3)) as caller:
+        assert await caller.ask(turn) == {"product": None}
 
 
 @pytest.mark.parametrize(
@@ -125,10 +197,10 @@ async def test_weighing_visits_each_part_once() -> None:
         (f'{{ product(sku: "x") {{ {repeated("a%d: id", 31)} }} }}', "TOO_COMPLEX The operation has 31 aliases"),
         (f"{{ {repeated('products { nodes { id } }', 700)} }}", "TOO_COMPLEX The operation has 700 root fields"),
         (
-            "{ products(first: 100) { edges { node { stores { settings { id } } " + "name " * 200 + "} } } }",
+            "{ products(first: 100) { edges { node { stores { settings { id } } " + "name " * 250 + "} } } }",
             "TOO_COMPLEX The operation has",
         ),
-        ("{ products(first: 2147483647) { nodes { id } } }", "TOO_COMPLEX The operation has 2147483649 points of cost; at most 20000"),
+        ("{ products(first: 2147483647) { nodes { id } } }", "TOO_COMPLEX The operation has 2147483649 points of cost; at most 25000"),
         ("{ products(first: " + "9" * 5000 + ") { nodes { id } } }", "GRAPHQL_VALIDATION_FAILED first: Expected value of type 'Int'."),
         ("query ($n: Int = " + "9" * 5000 + ") { products(first: $n) { nodes { id } } }", "GRAPHQL_VALIDATION_FAILED $n: Expected value"),
         (
