@@ -26,6 +26,8 @@ from app.accounts.sign_in import SignIn
 from app.accounts.sign_up import SignUp
 from app.accounts.usage import KeyUsage
 from app.accounts.viewers import usual_viewers
+from app.analytics.replay import replaying
+from app.analytics.tracking import EventWriter, TrackingOptions
 from app.api.cache_control import CachePolicies
 from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import Context, RequestInfo
@@ -79,6 +81,7 @@ class Services:
     key_usage: KeyUsage
     payments: Payments
     rate_limiter: RateLimiter
+    events: EventWriter
 
 
 class Application(Starlette):
@@ -170,6 +173,8 @@ class Gateway:
         services = self._services(resources, await stack.enter_async_context(self._quotas()))
         stack.callback(services.passwords.close)
         await stack.enter_async_context(services.key_usage.running())
+        await stack.enter_async_context(replaying(resources.repositories))
+        await stack.enter_async_context(services.events.running())
         self._endpoint = self._make_endpoint(resources, services)
         self._health.checks.update(checks(resources))
         if settings.demo_data:
@@ -220,6 +225,7 @@ class Gateway:
             key_usage=KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
             payments=Payments(make_provider(resources.repositories)),
             rate_limiter=limiter,
+            events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
         )
 
     def _edge(self, resources: Resources, services: Services) -> Edge:

@@ -24,7 +24,7 @@ from app.accounts.repository import (
     UserSessionRepository,
     VerificationRepository,
 )
-from app.analytics.repository import UserEventRepository
+from app.analytics.repository import EventSpoolRepository, UserEventRepository
 from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.core.cache import Cache
@@ -166,6 +166,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def reconciliation_executions(self) -> ReconciliationExecutionRepository:
         return self.of(ReconciliationExecutionRepository)
+
+    @cached_property
+    def event_spool(self) -> EventSpoolRepository:
+        return self.of(EventSpoolRepository)
 
     @cached_property
     def user_events(self) -> UserEventRepository:

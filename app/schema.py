@@ -8,6 +8,7 @@ from strawberry.tools import merge_types
 
 from app.accounts.mutations import AccountsMutation
 from app.accounts.queries import AccountsQuery
+from app.analytics.mutations import AnalyticsMutation
 from app.analytics.queries import AnalyticsQuery
 from app.api.context import Info
 from app.api.declared import show_access
@@ -24,7 +25,7 @@ from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
 Query: Any = merge_types("Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, AnalyticsQuery))
-Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation))
+Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation, AnalyticsMutation))
 
 
 def create_schema() -> strawberry.Schema:

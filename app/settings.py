@@ -257,6 +257,18 @@ class Settings(BaseSettings):
     clickhouse_cluster: Identifier | None = Field(default=None, description="Cluster on whose hosts ClickHouse's tables are replicated.")
     clickhouse_timeout: float = Field(default=10, gt=0, le=3_600, description="Seconds after which ClickHouse ends a statement.")
 
+    events_batch: int = Field(default=10_000, ge=1, le=100_000, description="Events that are stored together at most.")
+    events_linger_ms: int = Field(default=50, ge=0, le=10_000, description="Milliseconds that an event waits for others to be stored with.")
+    events_buffer_bytes: int = Field(
+        default=33_554_432, ge=2_000_000, le=4_294_967_296, description="Bytes of events that may wait in a process; more are refused."
+    )
+    events_spool: int = Field(
+        default=10_000_000,
+        ge=0,
+        le=10_000_000_000,
+        description="Events that may wait in PostgreSQL while ClickHouse is away.",
+    )
+
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
     request_max_bytes: int = Field(default=1_000_000, ge=1_000, le=100_000_000, description="Largest request body in bytes.")
     shutdown_grace: float = Field(default=20, ge=0, le=600, description="Seconds that requests in flight get to finish at shutdown.")

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import structlog
 
 from app.accounts.mail import MAIL_JOB, AccountMails
+from app.analytics.replay import replaying
 from app.core.jobs import Worker
 from app.orders.sweep import Sweep
 from app.repositories import Repositories
@@ -53,7 +55,10 @@ def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
 
 async def work(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then finish what is at hand."""
-    async with open_resources(settings) as resources:
+    async with open_resources(settings) as resources, AsyncExitStack() as stack:
+        # An embedded ClickHouse belongs to its gateway, which replays what waits for it.
+        if settings.clickhouse_url is not None:
+            await stack.enter_async_context(replaying(resources.repositories))
         await _until_signalled(make_worker(resources))
 
 

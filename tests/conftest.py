@@ -24,6 +24,7 @@ from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
 from app.core.metrics import Metrics
 from app.repositories import Repositories, create_repository_factory
+from tests.clickhouse_server import ClickHouseServer
 from tests.redis_server import RedisServer
 from tests.serving import data_folder
 
@@ -144,6 +145,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "features": {"cart_id": Parent("carts"), "name": "item_count", "value": "1"},
     "notifications": {"user_id": Parent("users"), "type": "order", "message": "Sent."},
     "webhooks": {"store_id": Parent("stores"), "url": "https://example.com/", "event_type": "ORDER_PLACED", "secret": "s" * 16},
+    "event_spool": {"events": 1, "lines": b"{}"},
     "quality_validations": {"table_name": "users", "check_type": "NULL_CHECK", "check_name": "users_null"},
     "quality_anomalies": {"table_name": "users", "type": "DUPLICATE"},
     "reconciliation_rules": {"name": "rule{n}", "source_table": "orders", "target_table": "payments", "join_key": "id"},
@@ -199,6 +201,21 @@ async def clickhouse() -> AsyncIterator[ClickHouse]:
     yield engine
     await engine.execute(f"DROP DATABASE IF EXISTS {options.database}")
     await engine.close()
+
+
+@pytest.fixture(scope="session")
+async def clickhouse_process() -> AsyncIterator[ClickHouseServer]:
+    with tempfile.TemporaryDirectory(prefix="neurotracker-test-") as folder:
+        server = ClickHouseServer(Path(folder))
+        yield server
+        await server.stop()
+
+
+@pytest.fixture
+async def clickhouse_server(clickhouse_process: ClickHouseServer) -> ClickHouseServer:
+    """A ClickHouse server for all tests of a process that ask for it, running when a test begins."""
+    await clickhouse_process.start()
+    return clickhouse_process
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
+from sqlalchemy import CheckConstraint, Index, LargeBinary
 
+from app.core import model
 from app.core.inputs import Input, JsonObject, Line, Passage
+from app.core.model import Created
 
 
 class EventType(StrEnum):
@@ -67,6 +70,22 @@ class UserEvent:
 UserEvent.model = UserEvent
 COLUMNS: Final = tuple(field.name for field in fields(UserEvent))
 TABLES: Final = {UserEvent.__tablename__: COLUMNS}
+
+
+class EventSpool(Created, table=True):
+    """A batch of events that waits for ClickHouse: lines of JSON, sent under the token that is the row's id. Not tried before `due_at`."""
+
+    __tablename__ = "event_spool"
+    __table_args__ = (
+        CheckConstraint("events > 0", name="events_positive"),
+        *model.not_negative("attempts"),
+        Index("ix_event_spool_due_at_id", "due_at", "id"),
+    )
+
+    events: int = model.column()
+    lines: bytes = model.column(sa_type=LargeBinary)
+    attempts: int = model.column(0)
+    due_at: datetime = model.moment("now")
 
 
 class UserEventCreate(Input):

@@ -1,12 +1,14 @@
 """The events of users: every statement on them. They are in ClickHouse, each seen once (FINAL) however often it arrived."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
+from sqlalchemy import BigInteger, Integer, LargeBinary, Uuid, bindparam, func, insert, select
 
-from app.analytics.models import COLUMNS, UserEvent
+from app.analytics.models import COLUMNS, EventSpool, UserEvent
 from app.core.clickhouse import ClickHouse
 from app.core.clickhouse_lists import KINDS, MOMENT, beyond, bound, condition, ordering
 from app.core.database import Session
@@ -15,6 +17,7 @@ from app.core.factory import RepositoryFactory
 from app.core.filtering import FilterReader
 from app.core.operation import Instrumented
 from app.core.paging import Page, PageRequest, Sort, decode_cursor, list_tag, parse_key, with_tie_break
+from app.core.repository import Repository
 from app.core.security import SYSTEM, Viewer, ViewerKind
 
 NEWEST: Final = (Sort("timestamp", descending=True),)
@@ -26,6 +29,7 @@ TYPES: Final[Mapping[str, str]] = {
 }
 ROWS: Final = f"SELECT {', '.join(COLUMNS)} FROM user_events FINAL"  # noqa: S608 - names of columns
 COUNT: Final = "SELECT count() FROM user_events FINAL"
+LONGEST_PAUSE: Final = 60
 
 
 class UserEventRepository(Instrumented):
@@ -51,6 +55,10 @@ class UserEventRepository(Instrumented):
     async def insert_lines(self, lines: bytes, token: str) -> None:
         """Add events that are encoded already, as `insert_batch` does."""
         await self.clickhouse.insert("user_events", COLUMNS, lines, token)
+
+    async def ping(self) -> None:
+        """See that ClickHouse answers, the embedded one started where it was not; raises `Unavailable`."""
+        await self.clickhouse.fetch_value("SELECT 1")
 
     async def find_by_id(self, id: UUID) -> UserEvent | None:
         return (await self.find_by_ids([id]))[0]
@@ -118,3 +126,44 @@ def encoded(events: Sequence[Mapping[str, Any]]) -> bytes:
     return b"\n".join(
         orjson.dumps({**event, "metadata": orjson.dumps(event.get("metadata") or {}).decode()}, default=str) for event in events
     )
+
+
+class EventSpoolRepository(Repository[EventSpool]):
+    """What waits for ClickHouse; nobody's to see."""
+
+    model = EventSpool
+
+    async def add(self, token: UUID, events: int, lines: bytes, most: int) -> bool:
+        """Keep a batch, unless more than `most` events would wait then; returns whether it is kept."""
+        return await self.row(self.statement("add", self._adding), token=token, events=events, lines=lines, most=most) is not None
+
+    async def is_due(self) -> bool:
+        """Whether a batch should be tried now."""
+        due = self.statement("is_due", lambda: select(select(self.table.c.id).where(self.table.c.due_at <= func.now()).exists()))
+        return bool(await self.value(due))
+
+    async def take(self) -> EventSpool | None:
+        """The oldest batch that is due and that no other process has, locked until the transaction ends."""
+        return await self.row(self.statement("take", self._taking))
+
+    async def postpone(self, batch: EventSpool) -> None:
+        """Try a batch again later: after 2 seconds, then 4, at most a minute."""
+        pause = timedelta(seconds=min(2 ** (batch.attempts + 1), LONGEST_PAUSE))
+        await self.update_by_id(batch.id, {"attempts": batch.attempts + 1, "due_at": self.repositories.now() + pause})
+
+    async def waiting(self) -> int:
+        """How many events wait."""
+        return int(await self.value(self.statement("waiting", lambda: select(self._waiting()))))
+
+    def _taking(self) -> Any:
+        due = self.base().where(self.table.c.due_at <= func.now()).order_by(self.table.c.due_at, self.table.c.id)
+        return due.limit(1).with_for_update(skip_locked=True)
+
+    def _waiting(self) -> Any:
+        return func.coalesce(func.sum(self.table.c.events), 0)
+
+    def _adding(self) -> Any:
+        room = select(self._waiting() + bindparam("events", type_=Integer) <= bindparam("most", type_=BigInteger)).scalar_subquery()
+        batch = (bindparam("token", type_=Uuid), bindparam("events", type_=Integer), bindparam("lines", type_=LargeBinary))
+        given = select(*batch).where(room)
+        return insert(self.table).from_select(["id", "events", "lines"], given).returning(self.table.c.id)

@@ -35,6 +35,9 @@ MAX_MEMORY_BYTES: Final = 2 * 1024**3
 MAX_WAITING: Final = 100
 """Calls that may wait for a thread; more are refused at once."""
 
+INSERT_SECONDS: Final = 5.0
+"""What an insert may take: its rows can still be kept elsewhere before their sender gives up."""
+
 RECONNECT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 15.0
 
@@ -103,13 +106,13 @@ class ClickHouse:
         rows = await self.fetch(query, values, limit=1, timeout=timeout)
         return next(iter(rows[0].values())) if rows else None
 
-    async def insert(self, table: str, columns: Sequence[str], lines: bytes, token: str) -> None:
+    async def insert(self, table: str, columns: Sequence[str], lines: bytes, token: str, *, timeout: float = INSERT_SECONDS) -> None:
         """Insert rows given as lines of JSON objects (JSONEachRow): all of them or none.
 
         The same token again inserts nothing, so what may or may not have arrived can be sent again. Raises `Unavailable` whatever went
         wrong, a refusal by the server included: the rows are still the caller's.
         """
-        seconds = self.options.timeout
+        seconds = min(timeout, self.options.timeout)
         try:
             await self._call("insert", seconds, lambda engine: engine.insert(table, columns, lines, token, seconds))
         except Unavailable:
@@ -127,7 +130,7 @@ class ClickHouse:
 
     async def ping(self) -> None:
         """Ask for a sign of life; raises `Unavailable`. The embedded engine is not started for this: nothing can have happened to it."""
-        if self.is_embedded and self._engine is None:
+        if self.is_embedded and self._engine is None and self._failed_at < 0:
             return
         await self.fetch_value("select 1", timeout=self.options.connect_timeout)
 
@@ -235,7 +238,13 @@ class Engine:
         return [dict(zip(names, row, strict=True)) for row in result.result_rows]
 
     def insert(self, table: str, columns: Sequence[str], lines: bytes, token: str, seconds: float) -> None:
-        settings = {"insert_deduplication_token": token, "date_time_input_format": "best_effort", "max_execution_time": seconds}
+        settings = {
+            "insert_deduplication_token": token,
+            "date_time_input_format": "best_effort",
+            # The answer comes when the rows are stored, whatever the server's own default.
+            "async_insert": 0,
+            "max_execution_time": seconds,
+        }
         self._client.raw_insert(table, columns, lines, settings=settings, fmt="JSONEachRow")
 
     def execute(self, statement: str, values: Mapping[str, Any] | None = None, *, use_database: bool = True) -> None:

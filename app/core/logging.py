@@ -8,6 +8,9 @@ from typing import Any
 import structlog
 
 HIDDEN = "[hidden]"
+QUIET = ("urllib3", "clickhouse_connect")
+"""Libraries whose warnings come back to their callers as errors."""
+
 SECRET_NAMES = frozenset(
     {"password", "token", "secret", "authorization", "cookie", "key_secret", "payment_token", "access_token", "dsn", "database_url"}
 )
@@ -55,6 +58,8 @@ def configure(level: str, log_format: str) -> None:
             foreign_pre_chain=shared, processors=[remove_meta, structlog.processors.format_exc_info, renderer]
         )
     )
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

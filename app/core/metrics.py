@@ -33,6 +33,9 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.events = Counter(
+            "events", "Events of users: stored, spooled while ClickHouse is away, replayed, rejected", ("way",), registry=self.registry
+        )
         self.requests = Counter("http_requests", "HTTP requests", ("method", "path", "status"), registry=self.registry)
         self.request_seconds = Histogram(
             "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry

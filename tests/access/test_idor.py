@@ -239,6 +239,14 @@ async def _quantity_of_hidden_product(world: World, sender: Person) -> dict[str,
     return {**await _line_of_hidden_product(world, sender), "quantity": 1}
 
 
+async def _event_of_hidden_store(world: World, _: Person) -> dict[str, Any]:
+    return {"events": [{"eventType": "PAGE_VIEW", "storeId": world.victims["Store"]}]}
+
+
+async def _events_of_hidden_store(world: World, _: Person) -> dict[str, Any]:
+    return {"events": [{"eventType": "PAGE_VIEW"}], "storeId": world.victims["Store"]}
+
+
 ATTACKS = {
     "updateStore.input.id": [Attack(_updated_store, "administrator")],
     "updateStoreSettings.input.storeId": [Attack(_store_settings, "administrator")],
@@ -262,6 +270,8 @@ ATTACKS = {
     "createOrder.input.cartId": [Attack(_ordered_cart)],
     "processPayment.input.orderId": [Attack(_paid_order)],
     "cancelOrder.input.id": [Attack(_cancelled_order)],
+    "trackEvents.input.events.storeId": [Attack(_event_of_hidden_store, None)],
+    "trackEvents.input.storeId": [Attack(_events_of_hidden_store, None)],
 }
 """By the place of the id that is not the sender's."""
 
@@ -281,7 +291,8 @@ def refused(response: httpx.Response) -> bool:
     body = response.json()
     if body.get("errors"):
         return {error["extensions"]["code"] for error in body["errors"]} <= REFUSALS
-    return bool(body["data"]["changed"]["userErrors"])
+    changed = body["data"]["changed"]
+    return bool(changed["userErrors"] or changed.get("rejected"))
 
 
 @pytest.mark.parametrize(("place", "n"), [(place, n) for place, attacks in ATTACKS.items() for n in range(len(attacks))])

@@ -16,7 +16,9 @@ from app.core.metrics import Metrics
 from app.core.migrations import MigrationError, SchemaDrift
 from tests.serving import REPOSITORY
 
-TABLE = "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100, fsync_after_insert = 1"
+TABLE = (
+    "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1"
+)
 
 
 async def test_values_are_bound_by_the_server(clickhouse: ClickHouse) -> None:
@@ -197,6 +199,11 @@ async def test_what_was_acknowledged_survives_a_kill_and_is_not_there_twice(tmp_
     last = 0
     while last < 40:
         last = int(await asyncio.wait_for(writer.stdout.readline(), 30))
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", READER, str(tmp_path), "0", cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, complaint = await asyncio.wait_for(second.communicate(), 60)
+    assert b"app.core.errors.Unavailable" in complaint
     os.kill(writer.pid, signal.SIGKILL)
     rest, _ = await writer.communicate()
     last = int(rest.split()[-1]) if rest.split() else last

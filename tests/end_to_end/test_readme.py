@@ -26,7 +26,7 @@ async def refused_nowhere(caller: Caller, query: str, **variables: Any) -> Any:
 
 async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
     steps = tour()
-    assert list(steps) == ["Browse", "SignIn", "Add", "Order", "Pay", "ReadBack", "Visits"]
+    assert list(steps) == ["Browse", "SignIn", "Add", "Order", "Pay", "ReadBack", "Visits", "Track"]
     async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
         visitor = Caller(http)
         products = (await refused_nowhere(visitor, steps["Browse"]))["nodes"]
@@ -44,4 +44,5 @@ async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
         assert [payment["status"] for payment in read["payments"]] == ["COMPLETED"]
         administrator = await visitor.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
         visits = await refused_nowhere(administrator, steps["Visits"])
+        assert (await refused_nowhere(visitor, steps["Track"])) == {"accepted": 1, "rejected": []}
         assert (visits["totalCount"], len(visits["nodes"])) == (50, 10)
