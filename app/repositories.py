@@ -26,7 +26,7 @@ from app.accounts.repository import (
 )
 from app.analytics.repository import EventSpoolRepository, UserEventRepository
 from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
-from app.catalog.repository import InventoryRepository, ProductRepository
+from app.catalog.repository import InventoryMovementRepository, InventoryRepository, ProductRepository
 from app.core.cache import Cache
 from app.core.changes import Changes
 from app.core.clickhouse import ClickHouse
@@ -110,6 +110,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def inventory(self) -> InventoryRepository:
         return self.of(InventoryRepository)
+
+    @cached_property
+    def inventory_movements(self) -> InventoryMovementRepository:
+        return self.of(InventoryMovementRepository)
 
     @cached_property
     def carts(self) -> CartRepository:

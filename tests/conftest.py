@@ -133,6 +133,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     },
     "products": {"name": "Teapot", "price": 10},
     "inventory": {"product_id": Parent("products")},
+    "inventory_movements": {"inventory_id": Parent("inventory"), "kind": "ADJUSTMENT", "quantity": 1},
     "carts": {"user_id": Parent("users")},
     "cart_items": {"cart_id": Parent("carts"), "product_id": Parent("products"), "price": 10},
     "recovery_events": {"cart_id": Parent("carts"), "event_type": "cart_abandoned"},

@@ -11,10 +11,11 @@ from app.api.inputs import IdInput
 from app.api.mutations import given, mutation
 from app.api.permissions import requires
 from app.api.scalars import decode_id
-from app.catalog.models import InventorySet, ProductCreate, ProductStatus, ProductUpdate
+from app.catalog.models import InventoryAdjust, InventoryPolicy, ProductCreate, ProductStatus, ProductUpdate
 from app.catalog.types import InventoryPayload, ProductPayload
 
 WRITE = requires("products:write")
+WRITE_STOCK = requires("inventory:write")
 
 
 @strawberry.input
@@ -27,6 +28,7 @@ class CreateProductInput:
     category: str | None = UNSET
     image_url: str | None = UNSET
     metadata: JSON | None = UNSET
+    inventory_policy: InventoryPolicy | None = strawberry.field(default=UNSET, description="DENY, if not given.")
     store_ids: list[strawberry.ID] | None = strawberry.field(default=UNSET, description="The stores that sell it.")
 
 
@@ -42,6 +44,7 @@ class UpdateProductInput:
     image_url: str | None = UNSET
     status: ProductStatus | None = UNSET
     metadata: JSON | None = UNSET
+    inventory_policy: InventoryPolicy | None = UNSET
     store_ids: list[strawberry.ID] | None = UNSET
 
 
@@ -49,6 +52,14 @@ class UpdateProductInput:
 class SetInventoryInput:
     product_id: strawberry.ID
     on_hand: int
+    reason: str | None = strawberry.field(default=None, description="For the ledger.")
+
+
+@strawberry.input
+class AdjustInventoryInput:
+    product_id: strawberry.ID
+    delta: int = strawberry.field(description="Pieces that came, or below zero, that went.")
+    reason: str = strawberry.field(description="Why, such as `delivery` or `broken`: it stands in the ledger.")
 
 
 def _store_ids(ids: list[strawberry.ID] | None) -> dict[str, object]:
@@ -78,7 +89,13 @@ class CatalogMutation:
     async def restore_product(self, info: Info, input: IdInput) -> ProductPayload | None:
         return ProductPayload(product=await info.context.repositories.products.unarchive(decode_id(input.id, "Product", "id")))
 
-    @mutation(access=requires("inventory:write"), description="Say how many pieces of a product are in the warehouse.")
+    @mutation(access=WRITE_STOCK, description="Say how many pieces of a product are in the warehouse.")
     async def set_inventory(self, info: Info, input: SetInventoryInput) -> InventoryPayload | None:
-        stock = InventorySet(product_id=decode_id(input.product_id, "Product", "productId"), on_hand=input.on_hand)
-        return InventoryPayload(inventory=await info.context.repositories.inventory.set_on_hand(stock.product_id, stock.on_hand))
+        product_id = decode_id(input.product_id, "Product", "productId")
+        return InventoryPayload(inventory=await info.context.repositories.inventory.set_on_hand(product_id, input.on_hand, input.reason))
+
+    @mutation(access=WRITE_STOCK, description="Add pieces of a product that came, or take those that went, otherwise than by a sale.")
+    async def adjust_inventory(self, info: Info, input: AdjustInventoryInput) -> InventoryPayload | None:
+        product_id = decode_id(input.product_id, "Product", "productId")
+        adjustment = InventoryAdjust(product_id=product_id, delta=input.delta, reason=input.reason)
+        return InventoryPayload(inventory=await info.context.repositories.inventory.adjust(adjustment))

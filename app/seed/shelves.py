@@ -85,7 +85,10 @@ def _products(draw: Draw, category: Category) -> Iterator[Values]:
         for place, kind in enumerate(category.kinds, start=1):
             sku = f"{category.code}-{number}{place:02d}"
             given = _product(f"{make} {kind.noun}", kind, detail, step, sku, category.name)
-            yield new_row(draw.ago(timedelta(days=57), timedelta(days=45)), **given.model_dump(exclude={"store_ids", "created_by"}))
+            yield new_row(
+                draw.ago(timedelta(days=57), timedelta(days=45)),
+                **given.model_dump(exclude={"store_ids", "created_by", "inventory_policy"}),
+            )
 
 
 def _product(name: str, kind: Kind, detail: str, step: Decimal, sku: str, category: str) -> ProductCreate:

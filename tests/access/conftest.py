@@ -68,6 +68,8 @@ async def _settle(world: World) -> None:
     world.victims |= {"User": victim.own["User"], "Product": product, "Cart": cart, "Order": order, "Payment": payment}
     world.victims["OrderEvent"] = await world.insert("order_events", order_id=key(order), kind="CREATED", data=f'{{"note": "{MARK}"}}')
     world.victims["Inventory"] = await world.id_of("inventory", "product_id", product)
+    moved = {"inventory_id": key(world.victims["Inventory"]), "kind": "ADJUSTMENT", "quantity": 1, "reason": f"{MARK} delivery"}
+    world.victims["InventoryMovement"] = await world.insert("inventory_movements", **moved)
     world.victims["CartItem"] = await world.id_of("cart_items", "cart_id", cart)
     world.victims["OrderItem"] = await world.id_of("order_items", "order_id", order)
     world.victims["UserSession"] = await world.id_of("user_sessions", "user_id", victim.own["User"])

@@ -187,6 +187,10 @@ async def _counted_product(world: World, _: Person) -> dict[str, Any]:
     return {"productId": await world.product(HARBOUR), "onHand": 7}
 
 
+async def _adjusted_product(world: World, _: Person) -> dict[str, Any]:
+    return {"productId": await world.product(HARBOUR), "delta": 7, "reason": "delivery"}
+
+
 async def _revoked_session(world: World, _: Person) -> dict[str, Any]:
     return {"id": await world.session(world.victim)}
 
@@ -256,6 +260,7 @@ ATTACKS = {
     "archiveProduct.input.id": [Attack(_archived_product, "administrator")],
     "restoreProduct.input.id": [Attack(_restored_product, "administrator")],
     "setInventory.input.productId": [Attack(_counted_product, "administrator")],
+    "adjustInventory.input.productId": [Attack(_adjusted_product, "administrator")],
     "revokeSession.input.id": [Attack(_revoked_session)],
     "revokeApiKey.input.id": [Attack(_revoked_key)],
     "assignRole.input.userId": [Attack(_given_role, "administrator")],

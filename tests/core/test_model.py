@@ -26,6 +26,7 @@ REACHED_THROUGH_A_PARENT = {
     "cart_items",
     "order_items",
     "order_events",
+    "inventory_movements",
 }
 
 Insert = Callable[..., Awaitable[UUID]]
@@ -44,6 +45,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "event_spool",
         "features",
         "inventory",
+        "inventory_movements",
         "notifications",
         "order_events",
         "order_items",

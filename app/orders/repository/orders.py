@@ -18,6 +18,7 @@ from app.carts.models import MAX_LINES, Cart
 from app.carts.repository import CartItemRepository, CartRepository, require_active
 from app.catalog.models import Product
 from app.catalog.repository import InventoryRepository, ProductRepository
+from app.catalog.repository.inventory import Cause
 from app.core.batch import one_by
 from app.core.changes import Announced
 from app.core.errors import ErrorCode, UserError
@@ -245,7 +246,10 @@ class OrderRepository(StatusRepository[Order]):
         if status is OrderStatus.PENDING:
             await self._reserve(pieces, "order_id")
             return
-        short = await (self._stock().commit(pieces) if status is OrderStatus.COMPLETED else self._stock().release(pieces))
+        if status is OrderStatus.COMPLETED:
+            short = await self._stock().commit(pieces, Cause(order.id, self.viewer.user_id))
+        else:
+            short = await self._stock().release(pieces)
         if short:
             log.error("stock_was_not_reserved", order=str(order.id), status=status.value, products=[str(id) for id in short])
 

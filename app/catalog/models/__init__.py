@@ -7,15 +7,36 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import Index, text
 from sqlmodel import SQLModel
 
+from app.catalog.models.inventory import (
+    MAX_STOCK,
+    Inventory,
+    InventoryAdjust,
+    InventoryMovement,
+    InventoryPolicy,
+    InventorySet,
+    MovementKind,
+)
 from app.core import model
 from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, Line, Passage, Update, Url
-from app.core.model import TEXT, SoftDeletable, Timestamped
+from app.core.model import TEXT, SoftDeletable
 
-MAX_STOCK = 1_000_000_000
-"""The most pieces of one product that may be on hand."""
+__all__ = [
+    "MAX_STOCK",
+    "Inventory",
+    "InventoryAdjust",
+    "InventoryMovement",
+    "InventoryPolicy",
+    "InventorySet",
+    "MovementKind",
+    "Product",
+    "ProductCreate",
+    "ProductStatus",
+    "ProductStore",
+    "ProductUpdate",
+]
 
 
 class ProductStatus(StrEnum):
@@ -71,26 +92,10 @@ class ProductStore(SQLModel, table=True):
     created_at: datetime = model.moment("now")
 
 
-class Inventory(Timestamped, table=True):
-    """The pieces of one product: on hand, those of them reserved for orders not yet paid, and the rest."""
-
-    __tablename__ = "inventory"
-    __table_args__ = (
-        *model.not_negative("on_hand", "reserved"),
-        CheckConstraint("reserved <= on_hand", name="reserved_on_hand"),
-    )
-
-    product_id: UUID = model.reference("products.id", "CASCADE", unique=True)
-    on_hand: int = model.column(0)
-    reserved: int = model.column(0)
-    available: int = model.generated("on_hand - reserved", stored=False)
-
-
 ProductName = Annotated[str, Line(255)]
 Description = Annotated[str, Passage(5000)]
 Sku = Annotated[str, Line(100)]
 Category = Annotated[str, Line(100)]
-Stock = Annotated[int, Field(ge=0, le=MAX_STOCK)]
 
 
 class ProductCreate(Input):
@@ -106,6 +111,7 @@ class ProductCreate(Input):
     status: ProductStatus = ProductStatus.ACTIVE
     created_by: UUID | None = None
     metadata: JsonObject | None = None
+    inventory_policy: InventoryPolicy = InventoryPolicy.DENY
     store_ids: Annotated[frozenset[UUID], Field(max_length=100)] = frozenset()
 
 
@@ -127,11 +133,5 @@ class ProductUpdate(Update):
     status: ProductStatus | None = None
     updated_by: UUID | None = None
     metadata: JsonObject | None = None
+    inventory_policy: InventoryPolicy | None = None
     store_ids: Annotated[frozenset[UUID], Field(max_length=100)] | None = None
-
-
-class InventorySet(Input):
-    """How many pieces of a product there are now; fewer than are reserved is refused by the database."""
-
-    product_id: UUID
-    on_hand: Stock

@@ -1,17 +1,19 @@
-"""Products and their inventory: every statement on them."""
+"""Products and the stores that sell them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, exists, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, any_, bindparam, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.catalog.models import Inventory, Product, ProductCreate, ProductStatus, ProductStore, ProductUpdate
+from app.catalog.models import Product, ProductCreate, ProductStatus, ProductUpdate
+from app.catalog.repository.inventory import InventoryRepository
+from app.catalog.repository.scope import LINKS, sold_by, sold_by_own_alone
 from app.core.batch import one_by
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.money import InvalidAmount, exact
@@ -21,8 +23,6 @@ from app.core.security import ViewerKind
 from app.stores.models import Store, StoreStatus
 from app.stores.repository import StoreRepository
 
-PRODUCTS = Product.__table__  # type: ignore[attr-defined]
-LINKS = ProductStore.__table__  # type: ignore[attr-defined]
 STORES = Store.__table__  # type: ignore[attr-defined]
 
 
@@ -46,10 +46,10 @@ class ProductRepository(Repository[Product]):
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         active: ColumnElement[bool] = table.c.status == ProductStatus.ACTIVE.value
-        return or_(active, _sold_by(table, of_store(LINKS.c.store_id, "products"))) if viewer is ViewerKind.STAFF else active
+        return or_(active, sold_by(table, of_store(LINKS.c.store_id, "products"))) if viewer is ViewerKind.STAFF else active
 
     def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return _sold_by_own_alone(table, viewer, "products")
+        return sold_by_own_alone(table, viewer, "products")
 
     async def find_by_sku(self, sku: str) -> Product | None:
         return await self.find_first({"sku": sku})
@@ -62,25 +62,29 @@ class ProductRepository(Repository[Product]):
         """
         values = as_values(product)
         store_ids = await self._own_stores(values.pop("store_ids") or self._default_stores())
+        policy = values.pop("inventory_policy")
         row = await self.create(values)
-        await self.repositories.unscoped.of(InventoryRepository).create({"product_id": row.id})
+        await self._stock().create({"product_id": row.id, "policy": policy.value})
         await self._sell_in(row.id, store_ids)
         return row
 
     @transactional
     async def update_product(self, id: UUID, product: ProductUpdate) -> Product:
-        """Change a product and, where given, the stores that sell it.
+        """Change a product and, where given, the stores that sell it and what happens when it is out of stock.
 
-        Raises `NotFound`; `UserError` where the price does not suit the currency, or for a store that is not the viewer's.
+        Raises `NotFound`; `UserError` where the price does not suit the currency, for a store that is not the viewer's, or where its pieces
+        do not allow the policy.
         """
         current = await self.lock_by_id(id)
         if current is None:
             raise NotFound("no Product has this id")
         values = as_values(product)
-        store_ids = values.pop("store_ids", None)
+        store_ids, policy = values.pop("store_ids", None), values.pop("inventory_policy", None)
         _check_price(values.get("price", current.price), values.get("currency", current.currency))
         if store_ids is not None:
             await self._sell_in(id, await self._own_stores(store_ids))
+        if policy is not None:
+            await self._stock().set_policy(id, policy)
         return await self.update_by_id(id, values) if values else current
 
     async def sell_in_stores(self, links: Sequence[tuple[UUID, UUID]]) -> None:
@@ -115,6 +119,9 @@ class ProductRepository(Repository[Product]):
             lambda: self._for_sale(in_store=in_store).order_by(self.table.c.id).with_for_update(read=True, of=self.table),
         )
         return {row.id: row for row in await self.rows(statement, ids=list(ids), store_id=store_id)}
+
+    def _stock(self) -> InventoryRepository:
+        return self.repositories.unscoped.of(InventoryRepository)
 
     def _default_stores(self) -> frozenset[UUID]:
         store_id = self.viewer.store_id
@@ -176,112 +183,8 @@ class ProductRepository(Repository[Product]):
         )
 
 
-def _sold_by(table: Any, store: ColumnElement[bool]) -> ColumnElement[bool]:
-    """That such a store has the product."""
-    return exists().where(LINKS.c.product_id == table.c.id, store)
-
-
-def _sold_by_own_alone(table: Any, viewer: ViewerKind, resource: str) -> ColumnElement[bool]:
-    """For staff who may write the resource: that their store has the product, and no other."""
-    if viewer is not ViewerKind.STAFF:
-        return false()
-    own = of_store(LINKS.c.store_id, resource, "write")
-    return and_(_sold_by(table, own), ~_sold_by(table, own.is_not(True)))
-
-
 def _check_price(price: Decimal, currency: str) -> None:
     try:
         exact(price, currency)
     except InvalidAmount as error:
         raise UserError(ErrorCode.INVALID, str(error), "price") from error
-
-
-class InventoryRepository(Repository[Inventory]):
-    """Pieces per product. What is on hand and reserved is for staff (the field says so); what is available is for all."""
-
-    model = Inventory
-    tagged = frozenset({"inventory"})
-    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
-        "ck_inventory_reserved_on_hand": (ErrorCode.CONFLICT, "onHand", "more pieces are reserved for orders than would be on hand"),
-    }
-
-    find_by_product_ids = one_by("product_id", scoped=False)
-
-    async def set_on_hand(self, product_id: UUID, on_hand: int) -> Inventory:
-        """Say how many pieces there are now. Staff count what their store alone sells.
-
-        Raises `UserError` when more are reserved, or there is no such product whose pieces the viewer may count.
-        """
-        statement = self.statement("set_on_hand", self._set_on_hand)
-        row = await self.row(statement, product_id=product_id, on_hand=on_hand)
-        if row is None:
-            raise UserError(ErrorCode.NOT_FOUND, "a product with this id does not exist", "productId")
-        return row
-
-    async def reserve(self, quantities: Mapping[UUID, int]) -> list[UUID]:
-        """Reserve pieces for an order; returns the products of which too few are available (then nothing may be kept: roll back).
-
-        One statement in the order of product ids, so concurrent buyers queue instead of deadlocking.
-        """
-        await self._lock(list(quantities))
-        done = await self._move(quantities, on_hand=0, reserved=1, enough=self.table.c.on_hand - self.table.c.reserved)
-        return [product_id for product_id in quantities if product_id not in done]
-
-    async def release(self, quantities: Mapping[UUID, int]) -> list[UUID]:
-        """Give reserved pieces back; returns the products of which fewer were reserved, and which stay as they are."""
-        return await self._take_reserved(quantities, on_hand=0)
-
-    async def commit(self, quantities: Mapping[UUID, int]) -> list[UUID]:
-        """Reserved pieces have been sold and are no longer on hand; returns as `release` does."""
-        return await self._take_reserved(quantities, on_hand=-1)
-
-    async def _take_reserved(self, quantities: Mapping[UUID, int], *, on_hand: int) -> list[UUID]:
-        await self._lock(list(quantities))
-        done = await self._move(quantities, on_hand=on_hand, reserved=-1, enough=self.table.c.reserved)
-        return [product_id for product_id in quantities if product_id not in done]
-
-    async def _lock(self, product_ids: list[UUID]) -> None:
-        statement = self.statement(
-            "lock",
-            lambda: (
-                select(self.table.c.product_id)
-                .where(self.table.c.product_id == any_(bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True)))))
-                .order_by(self.table.c.product_id)
-                .with_for_update()
-            ),
-        )
-        await self.rows(statement, product_ids=product_ids)
-
-    async def _move(self, quantities: Mapping[UUID, int], *, on_hand: int, reserved: int, enough: Any) -> set[UUID]:
-        statement = self.statement(("move", on_hand, reserved), lambda: self._moved(on_hand, reserved, enough))
-        moved = await self.rows(statement, product_ids=list(quantities), quantities=list(quantities.values()))
-        return {row.product_id for row in moved}
-
-    def _moved(self, on_hand: int, reserved: int, enough: Any) -> Any:
-        pieces = (
-            func.unnest(
-                bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))),
-                bindparam("quantities", type_=ARRAY(self.table.c.on_hand.type)),
-            )
-            .table_valued("product_id", "quantity", name="pieces")
-            .render_derived()
-        )
-        return (
-            update(self.table)
-            .where(self.table.c.product_id == pieces.c.product_id, enough >= pieces.c.quantity)
-            .values(
-                on_hand=self.table.c.on_hand + on_hand * pieces.c.quantity,
-                reserved=self.table.c.reserved + reserved * pieces.c.quantity,
-                updated_at=func.now(),
-            )
-            .returning(self.table.c.product_id)
-        )
-
-    def _set_on_hand(self) -> Any:
-        counted = select(PRODUCTS.c.id, bindparam("on_hand", type_=self.table.c.on_hand.type))
-        counted = counted.where(PRODUCTS.c.id == bindparam("product_id"), ~PRODUCTS.c.is_deleted)
-        if not self.viewer.sees_everything:
-            counted = counted.where(_sold_by_own_alone(PRODUCTS, self.viewer.kind, "inventory"))
-        row = upsert(self.table).from_select(["product_id", "on_hand"], counted)
-        changed = row.on_conflict_do_update(index_elements=["product_id"], set_={"on_hand": row.excluded.on_hand, "updated_at": func.now()})
-        return changed.returning(*self.table.c)
