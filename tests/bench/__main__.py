@@ -1,6 +1,7 @@
 """`python -m tests.bench`: the gateway beside other GraphQL servers, the same queries over the same tables."""
 
 import asyncio
+import json
 import signal
 import sys
 import tempfile
@@ -9,10 +10,13 @@ from pathlib import Path
 
 from app.core.embedded import EmbeddedPostgresError
 from tests.bench.gateway import Gateway, database, gateway, load, postgres_environment
+from tests.bench.machine import machine, version
 from tests.bench.options import Options, parse
 from tests.bench.others import OWN_QUERIES, others, require_tools, workspace
+from tests.bench.own import Own
 from tests.bench.process import BenchError, finished, say
 from tests.bench.sign_ins import measure
+from tests.bench.tables import compared
 
 
 async def bench(options: Options) -> None:
@@ -20,29 +24,31 @@ async def bench(options: Options) -> None:
     require_tools(options)
     with tempfile.TemporaryDirectory(prefix="neurotracker-bench-") as name:
         scratch = Path(name)
-        if options.sign_ins:
-            async with database(options.database_url, scratch) as dsn:
-                await load(dsn, scratch)
-                async with gateway(dsn, scratch, RATE_LIMITS="false") as ours:
-                    await measure(options, ours, scratch)
-            return
-        folder = await workspace(options, scratch)
+        folder = None if options.alone else await workspace(options, scratch)
         async with database(options.database_url, scratch) as dsn:
             await load(dsn, scratch)
-            async with others(options, folder, scratch, postgres_environment(dsn)) as urls, gateway(dsn, scratch) as ours:
-                await compare(options, folder, urls, ours)
+            if options.own:
+                await Own(options, dsn, scratch).measure()
+            elif options.sign_ins:
+                async with gateway(dsn, scratch, RATE_LIMITS="false") as ours:
+                    await measure(options, ours, scratch)
+            elif folder is not None:
+                async with others(options, folder, scratch, postgres_environment(dsn)) as urls, gateway(dsn, scratch) as ours:
+                    await compare(options, folder, {**urls, "gateway": ours.url}, ours, machine(await version(dsn)))
 
 
-async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours: Gateway) -> None:
-    """Check that all servers answer alike, load them in turn and print the table."""
+async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours: Gateway, on: str) -> None:
+    """Check that all servers answer alike, load them in turn and print the tables, the last one as Markdown."""
     expected = 3 * len(options.in_order) * (options.rounds * options.seconds + options.warmup)
     say(f"measuring {', '.join(options.in_order)}: about {expected} seconds")
-    await finished(command(options, {**urls, "gateway": ours.url}, ours.token), {}, folder, expected * 2 + 120)
+    report = options.json or folder / "report.json"
+    await finished(command(options, urls, ours.token, report), {}, folder, expected * 2 + 120)
+    say("\n".join(["", on, "", *compared(json.loads(report.read_text()))]))
     if options.json:
         say(f"wrote {options.json}")
 
 
-def command(options: Options, urls: Mapping[str, str], token: str) -> list[str]:
+def command(options: Options, urls: Mapping[str, str], token: str, report: Path) -> list[str]:
     """The call of the comparison's own program."""
     servers = [f"{name}={urls[name]}" + (f",{OWN_QUERIES[name]}" if name in OWN_QUERIES else "") for name in options.in_order]
     sizes = {"--seconds": options.seconds, "--rounds": options.rounds, "--connections": options.connections, "--warmup": options.warmup}
@@ -52,7 +58,7 @@ def command(options: Options, urls: Mapping[str, str], token: str) -> list[str]:
         *(part for server in servers for part in ("--server", server)),
         *(part for name, size in sizes.items() for part in (name, str(size))),
         *("--token", f"gateway={token}"),
-        *(("--json", str(options.json)) if options.json else ()),
+        *("--json", str(report)),
     ]
 
 

@@ -21,10 +21,11 @@ SIGN_IN: Final = "mutation ($input: SignInInput!) { signIn(input: $input) { sess
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where the gateway answers, and a token for it."""
+    """Where the gateway answers, a token for it, and its process."""
 
     url: str
     token: str
+    pid: int
 
 
 @asynccontextmanager
@@ -49,15 +50,18 @@ async def gateway(dsn: str, scratch: Path, **more: str) -> AsyncIterator[Gateway
     port = free_ports()
     say(f"starting the gateway on port {port}")
     settings = environment(dsn, scratch) | {"HOST": "127.0.0.1", "PORT": str(port), **more}
-    async with running("gateway", [sys.executable, "-m", "app", "serve"], settings, REPOSITORY, scratch / "gateway.log", port):
+    async with running(
+        "gateway", [sys.executable, "-m", "app", "serve"], settings, REPOSITORY, scratch / f"gateway-{port}.log", port
+    ) as pid:
         url = f"http://127.0.0.1:{port}/graphql"
-        yield Gateway(url, await sign_in(url))
+        yield Gateway(url, await sign_in(url), pid)
 
 
 def environment(dsn: str, scratch: Path) -> dict[str, str]:
-    """Settings of production, with quotas that are counted but never used up."""
+    """Settings of production, with quotas that are counted but never used up, and no answer kept: the other servers keep none."""
     quotas = dict.fromkeys(("RATE_LIMIT_PER_ADDRESS", "RATE_LIMIT_PER_USER"), "1000000000")
-    return {"DATABASE_URL": dsn, "DATA_DIR": str(scratch / "data"), "ENVIRONMENT": "production", "LOG_LEVEL": "warning", **quotas}
+    where = {"DATABASE_URL": dsn, "DATA_DIR": str(scratch / "data")}
+    return {**where, "ENVIRONMENT": "production", "LOG_LEVEL": "warning", "RESPONSE_CACHE": "off", **quotas}
 
 
 async def sign_in(url: str) -> str:

@@ -11,6 +11,9 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 NODE_SERVERS: Final = ("mercurius-dataloader", "mercurius", "apollo", "yoga", "postgraphile")
 CEILINGS: Final = ("limit", "onestatement")
 OTHERS: Final = (*NODE_SERVERS, *CEILINGS)
+MEASUREMENTS: Final = ("standard", "computed", "pages", "memory")
+"""What the gateway can be measured in beside itself."""
+
 EPILOG: Final = """\
 The gateway and the other servers read one database with 10,000 products and 20,000 orders, and are loaded in turn with wrk. That database
 is an embedded server's, gone afterwards, or the one that DATABASE_URL names, which keeps the benchmark's rows. Settings of the gateway
@@ -22,8 +25,8 @@ may be given in the environment.
 class Options:
     """`seconds` is the length of one run of wrk, `warmup` that of a run before, which does not count.
 
-    With `sign_ins`, the gateway is measured by itself while so many callers sign in. `peers` is a copy of `bench` in which the other
-    servers are installed already.
+    With `own`, the gateway is measured beside itself in these respects, its memory over so many `requests`. With `sign_ins`, it is
+    measured while so many callers sign in. `peers` is a copy of `bench` in which the other servers are installed already.
     """
 
     bench: Path
@@ -34,8 +37,15 @@ class Options:
     connections: int
     warmup: int
     json: Path | None
+    own: tuple[str, ...]
+    requests: int
     sign_ins: int
     database_url: str | None
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other server takes part."""
+        return bool(self.own or self.sign_ins)
 
     @property
     def node_servers(self) -> tuple[str, ...]:
@@ -71,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
         "--warmup", type=_positive, default=2, help="seconds of load before each query that do not count (default: %(default)s)"
     )
     parser.add_argument(
+        "--own",
+        type=_measurements,
+        default=(),
+        metavar="WHAT",
+        help=f"measure the gateway beside itself instead: all, or by commas {','.join(MEASUREMENTS)}",
+    )
+    parser.add_argument(
+        "--requests", type=_positive, default=200_000, help="over how many requests memory is measured (default: %(default)s)"
+    )
+    parser.add_argument(
         "--sign-ins", type=int, default=0, metavar="N", help="measure instead how long a query takes while N callers sign in"
     )
     parser.add_argument("--json", type=_file, metavar="PATH", help="write everything measured here too")
@@ -93,6 +113,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def _measurements(text: str) -> tuple[str, ...]:
+    names = MEASUREMENTS if text == "all" else tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in MEASUREMENTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(MEASUREMENTS)}")
+    return names
 
 
 def _servers(text: str) -> tuple[str, ...]:

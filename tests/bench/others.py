@@ -20,12 +20,12 @@ OWN_QUERIES: Final = {"gateway": "gateway", "postgraphile": "peers/queries"}
 
 def require_tools(options: Options) -> None:
     """Raises `BenchError` naming what is missing on this machine."""
-    if not options.sign_ins and not (options.bench / "run.py").is_file():
+    if not options.alone and not (options.bench / "run.py").is_file():
         raise BenchError(f"there is no run.py in {options.bench}: give the folder of the comparison with --bench or BENCH_DIR")
     if shutil.which("wrk") is None:
         raise BenchError("wrk, which makes the load, is not installed; it is the package wrk of Debian and Homebrew")
     for tool in ("node", "npm"):
-        if options.node_servers and not options.sign_ins and shutil.which(tool) is None:
+        if options.node_servers and not options.alone and shutil.which(tool) is None:
             raise BenchError(f"{tool} is not installed, and {', '.join(options.node_servers)} need it: choose other --servers")
 
 

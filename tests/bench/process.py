@@ -50,8 +50,8 @@ async def finished(command: Sequence[str], environment: Mapping[str, str], folde
 @asynccontextmanager
 async def running(
     name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, port: int
-) -> AsyncIterator[None]:
-    """A server that listens on a port of this machine while the block runs; its output goes to a file.
+) -> AsyncIterator[int]:
+    """The process id of a server that listens on a port of this machine while the block runs; its output goes to a file.
 
     Raises `BenchError` with the end of that output when it does not come up.
     """
@@ -61,7 +61,7 @@ async def running(
         )
     try:
         await _listening(name, process, port, log)
-        yield
+        yield process.pid
     finally:
         await _end(process)
 

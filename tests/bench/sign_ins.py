@@ -7,7 +7,6 @@ the machine may have other things to do: what counts is the ratio of the medians
 import asyncio
 import json
 import os
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Final
 import httpx
 
 from tests.bench.gateway import Gateway, sign_in
+from tests.bench.load import load, write_script
 from tests.bench.options import Options
 from tests.bench.process import BenchError, say
 
@@ -26,16 +26,8 @@ MOST: Final = 3.0
 
 PRODUCTS: Final = "{ products(first: 1) { nodes { id } } }"
 PRODUCT: Final = "query Product($id: ID!) { product(id: $id) { id name description price currency sku imageUrl category status } }"
-SCRIPT: Final = """wrk.method = "POST"
-wrk.body = %s
-wrk.headers["Content-Type"] = "application/json"
-"""
-LATENCY: Final = re.compile(r"^\s+99%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
-RATE: Final = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
-WRONG: Final = re.compile(r"Non-2xx|Socket errors")
 FIRST_SECONDS: Final = 60
 """Until the first of the sign-ins must have ended."""
-MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 @dataclass
@@ -59,14 +51,13 @@ class Runs:
 
 async def measure(options: Options, ours: Gateway, scratch: Path) -> None:
     """Measure in turns and print the table. Raises `BenchError` when the ratio is more than `MOST`."""
-    script = scratch / "product.lua"
-    script.write_text(SCRIPT % lua_text(await _request(ours.url)))
-    await _load(options, ours.url, script, options.warmup)
+    script = write_script(scratch / "product.lua", [await _request(ours.url)])
+    await load(ours.url, script, options.warmup, options.connections)
     runs = Runs()
     for _ in range(options.rounds):
-        runs.alone.append(await _load(options, ours.url, script, options.seconds))
+        runs.alone.append(await _run(options, ours.url, script))
         async with signing_in(ours.url, options.sign_ins) as count:
-            run = await _load(options, ours.url, script, options.seconds)
+            run = await _run(options, ours.url, script)
             run.sign_ins = len(count)
         runs.beside.append(run)
     say(table(runs, options))
@@ -122,22 +113,6 @@ async def _request(url: str) -> bytes:
     return json.dumps({"query": PRODUCT, "variables": {"id": id}}).encode()
 
 
-async def _load(options: Options, url: str, script: Path, seconds: int) -> Run:
-    command = ["wrk", "--threads", "1", "--connections", str(options.connections), "--duration", f"{seconds}s", "--latency"]
-    process = await asyncio.create_subprocess_exec(*command, "--script", str(script), url, stdout=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(seconds + 30):
-        output, _ = await process.communicate()
-    return read(output.decode())
-
-
-def read(report: str) -> Run:
-    """What wrk reports. Raises `BenchError` where it tells of errors, or nothing."""
-    latency, rate = LATENCY.search(report), RATE.search(report)
-    if latency is None or rate is None or WRONG.search(report):
-        raise BenchError(f"wrk did not measure:\n{report}")
-    return Run(float(latency[1]) * MILLISECONDS[latency[2]], float(rate[1]))
-
-
-def lua_text(body: bytes) -> str:
-    """A body as Lua writes a string."""
-    return '"' + "".join(f"\\{byte:03d}" for byte in body) + '"'
+async def _run(options: Options, url: str, script: Path) -> Run:
+    found = await load(url, script, options.seconds, options.connections)
+    return Run(found.p99, found.rate)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from tests.bench.__main__ import command
 from tests.bench.gateway import postgres_environment, sign_in
-from tests.bench.options import OTHERS, Options, parse
+from tests.bench.load import load, lua_text, read, write_script
+from tests.bench.machine import machine
+from tests.bench.options import MEASUREMENTS, OTHERS, Options, parse
 from tests.bench.others import others, require_tools, workspace
 from tests.bench.process import BenchError, finished, free_ports, running
-from tests.bench.sign_ins import Run, Runs, lua_text, read
+from tests.bench.sign_ins import Run, Runs
+from tests.bench.tables import compared, table
 
 PYTHON = sys.executable
 
@@ -61,6 +65,7 @@ def test_options_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (["--seconds", "0"], "--seconds: must be at least 1"),
         (["--rounds", "many"], "--rounds: invalid"),
         (["--json", "nowhere/out.json"], "there is no folder"),
+        (["--own", "speed"], "'speed' is not one of standard, computed, pages, memory"),
     ],
 )
 def test_wrong_options_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +114,7 @@ def test_the_first_of_the_others_is_the_reference(monkeypatch: pytest.MonkeyPatc
     given = options(monkeypatch, "--servers", "apollo,postgraphile", "--rounds", "2", "--json", str(tmp_path / "out.json"))
     urls = {name: f"http://{name}/graphql" for name in given.in_order}
 
-    called = command(given, urls, "secret")
+    called = command(given, urls, "secret", tmp_path / "out.json")
 
     servers = [value for name, value in pairwise(called) if name == "--server"]
     assert servers == [
@@ -227,7 +232,7 @@ WRK = """Running 3s test @ http://127.0.0.1:9301/graphql
 @pytest.mark.parametrize(("p99", "milliseconds"), [("950.00us", 0.95), ("34.70ms", 34.7), ("1.24s", 1240.0)])
 def test_the_report_of_the_load_is_read_in_milliseconds(p99: str, milliseconds: float) -> None:
     run = read(WRK.format(p99=p99, more=""))
-    assert (round(run.p99, 6), run.rate) == (milliseconds, 1863.11)
+    assert (round(run.p99, 6), run.rate, run.requests) == (milliseconds, 1863.11, 5590)
 
 
 def test_errors_under_load_are_no_measurement() -> None:
@@ -243,3 +248,70 @@ def test_the_ratio_is_that_of_the_medians() -> None:
 
 def test_a_body_is_written_as_lua_reads_it() -> None:
     assert lua_text('{"é\n'.encode()) == '"\\123\\034\\195\\169\\010"'
+
+
+def test_the_gateway_can_be_measured_beside_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DIR", str(tmp_path))
+    (tmp_path / "wrk").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert options(monkeypatch, "--own", "all").own == MEASUREMENTS
+    given = options(monkeypatch, "--own", "memory, pages", "--requests", "1000")
+    assert (given.own, given.requests, given.alone) == (("memory", "pages"), 1000, True)
+    require_tools(given)
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+async def test_bodies_are_sent_in_turn_by_whoever_is_signed_in(tmp_path: Path) -> None:
+    port = free_ports()
+    server = f"""
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open("heard", "ab") as file:
+            file.write(self.headers["Authorization"].encode() + b" " + body + b"\\n")
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{{}}")
+ThreadingHTTPServer(("127.0.0.1", {port}), Echo).serve_forever()"""
+    bodies = [b'{"query": "one"}', '{"query": "zwölf"}'.encode(), b'{"query": "three"}']
+
+    async with running("echo", [PYTHON, "-c", server], {}, tmp_path, tmp_path / "log", port):
+        found = await load(f"http://127.0.0.1:{port}/graphql", write_script(tmp_path / "script.lua", bodies, "secret"), 1, 1)
+
+    heard = (tmp_path / "heard").read_bytes().splitlines()
+    assert set(heard) == {b"Bearer secret " + body for body in bodies}
+    assert 0 < found.requests <= len(heard)
+
+
+def test_a_comparison_is_told_as_markdown() -> None:
+    report = {
+        "reference": "apollo",
+        "rounds": 3,
+        "seconds": 5,
+        "connections": 16,
+        "servers": {"apollo": "", "gateway": ""},
+        "queries": {
+            "catalog": {"servers": {"apollo": {"rps": 1234.5, "ratio": 1.0}, "gateway": {"rps": 4321, "ratio": 3.456}}},
+            "orders": {"servers": {"gateway": {"rps": 99.5, "ratio": None}}},
+        },
+    }
+    assert compared(report) == [
+        "Requests per second, and the ratio to apollo: medians of 3 interleaved rounds of 5 s, 16 connections, one process each.",
+        "",
+        "| server | catalog | orders |",
+        "| --- | ---: | ---: |",
+        "| apollo | 1,234 (1.00) | - |",
+        "| gateway | 4,321 (3.46) | 100 |",
+    ]
+    assert table(["a", "b"], []) == ["| a | b |", "| --- | ---: |"]
+
+
+def test_the_machine_is_described_in_one_line() -> None:
+    said = machine("PostgreSQL 18")
+    assert said.startswith("Measured on ")
+    assert "\n" not in said
+    assert f"{os.cpu_count()} cores" in said
+    assert "PostgreSQL 18" in said
