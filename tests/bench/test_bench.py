@@ -9,6 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from tests.bench.__main__ import command
 from tests.bench.gateway import postgres_environment, sign_in
@@ -19,6 +23,7 @@ from tests.bench.others import others, require_tools, workspace
 from tests.bench.process import BenchError, finished, free_ports, running
 from tests.bench.sign_ins import Run, Runs
 from tests.bench.tables import compared, table
+from tests.serving import listening
 
 PYTHON = sys.executable
 
@@ -262,28 +267,18 @@ def test_the_gateway_can_be_measured_beside_itself(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 async def test_bodies_are_sent_in_turn_by_whoever_is_signed_in(tmp_path: Path) -> None:
-    port = free_ports()
-    server = f"""
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class Echo(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with open("heard", "ab") as file:
-            file.write(self.headers["Authorization"].encode() + b" " + body + b"\\n")
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{{}}")
-ThreadingHTTPServer(("127.0.0.1", {port}), Echo).serve_forever()"""
+    heard: set[tuple[str | None, bytes]] = set()
+
+    async def echo(request: Request) -> Response:
+        heard.add((request.headers.get("authorization"), await request.body()))
+        return Response("{}")
+
     bodies = [b'{"query": "one"}', '{"query": "zwölf"}'.encode(), b'{"query": "three"}']
+    async with listening(Starlette(routes=[Route("/graphql", echo, methods=["POST"])])) as url:
+        found = await load(f"{url}/graphql", write_script(tmp_path / "script.lua", bodies, "secret"), 1, 1)
 
-    async with running("echo", [PYTHON, "-c", server], {}, tmp_path, tmp_path / "log", port):
-        found = await load(f"http://127.0.0.1:{port}/graphql", write_script(tmp_path / "script.lua", bodies, "secret"), 1, 1)
-
-    heard = (tmp_path / "heard").read_bytes().splitlines()
-    assert set(heard) == {b"Bearer secret " + body for body in bodies}
-    assert 0 < found.requests <= len(heard)
+    assert heard == {("Bearer secret", body) for body in bodies}
+    assert found.requests >= len(bodies)
 
 
 def test_a_comparison_is_told_as_markdown() -> None:
