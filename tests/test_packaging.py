@@ -205,6 +205,12 @@ class TestCompose:
         assert conditions == {"migrate": "service_completed_successfully", "valkey": "service_healthy", "clickhouse": "service_healthy"}
         assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 
+    @pytest.mark.parametrize("name", ["gateway", "worker", "migrate"])
+    def test_gateways_have_little_to_take_and_nothing_to_break_out_with(self, services: dict[str, Any], name: str) -> None:
+        service = services[name]
+        assert (service["mem_limit"], service["pids_limit"]) == ("1gb", 256)
+        assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+
     @pytest.mark.parametrize("name", ["postgres", "valkey", "clickhouse"])
     def test_servers_are_checked_and_not_published(self, services: dict[str, Any], name: str) -> None:
         assert services[name]["healthcheck"]["test"]
