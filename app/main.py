@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,13 +14,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from app.accounts.api_keys import ApiKeys
 from app.accounts.authentication import Authenticator
 from app.accounts.credentials import Credentials
 from app.accounts.passwords import PasswordHasher
+from app.accounts.repository import VIEWERS
 from app.accounts.sessions import Sessions
 from app.accounts.sign_in import SignIn
 from app.accounts.sign_up import SignUp
@@ -37,6 +39,10 @@ from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
 from app.api.graphiql import GraphiQLPage
 from app.api.health import Check, Health
 from app.api.limits import Limits
+from app.api.live.connections import Connections, Room
+from app.api.live.event_stream import EventStreams
+from app.api.live.operations import Operations, Rules
+from app.api.live.websocket import SocketOptions, WebSockets
 from app.api.middleware import CannotStart, Requests
 from app.api.rate_limit import RateLimiter
 from app.api.request import FastRequest
@@ -45,6 +51,7 @@ from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.api.warming import Warming
 from app.core.answers import MemoryAnswers, SharedAnswers
 from app.core.cache import Cache
+from app.core.changes import Changes
 from app.core.embedded import EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.factory import RepositoryFactory
@@ -54,6 +61,8 @@ from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
 from app.execution.runtime import CompiledExecution
 from app.orders.payments import Payments
+from app.protocol import STOPPING
+from app.repositories import Repositories
 from app.resources import Resources, make_provider, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
@@ -82,6 +91,7 @@ class Services:
     payments: Payments
     rate_limiter: RateLimiter
     events: EventWriter
+    changes: Changes
 
 
 class Application(Starlette):
@@ -100,6 +110,27 @@ class Application(Starlette):
             await self._graphql(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+class Callers:
+    """Finds out who calls; gives the repositories that are scoped to them. Raises `AccessDenied` for a token that is not good."""
+
+    def __init__(self, repositories: Repositories, services: Services) -> None:
+        self._repositories = repositories
+        self._services = services
+        self._scoped = lru_cache(maxsize=1000)(repositories.scoped)
+
+    async def recognise(self, info: RequestInfo) -> RepositoryFactory:
+        """Whoever holds the token now."""
+        return self._scoped(await self._services.authenticator.authenticate(self._repositories, info.token))
+
+    async def authenticate(self, info: RequestInfo) -> RepositoryFactory:
+        """Whoever sends a request, which counts against quotas. Raises `RateLimited`."""
+        viewer = await self._services.authenticator.authenticate(self._repositories, info.token)
+        await self._services.rate_limiter.admit_viewer(info, viewer)
+        if viewer.key is not None:
+            self._services.key_usage.count(viewer.key.id)
+        return self._scoped(viewer)
 
 
 class Gateway:
@@ -121,6 +152,8 @@ class Gateway:
             introspection=settings.introspection,
         )
         self._endpoint: GraphQLEndpoint | None = None
+        self._sockets: WebSockets | None = None
+        self._stop: Callable[[], None] = lambda: None
         self._health = Health({}, self._metrics, spared={"clickhouse"})
 
     def app(self) -> Starlette:
@@ -128,6 +161,7 @@ class Gateway:
             Route("/", self._home),
             *(self._graphiql.routes() if self._graphiql else ()),
             Route(GRAPHQL, self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+            WebSocketRoute(GRAPHQL, self._socket),
             Route("/healthz", self._health.alive),
             Route("/readyz", self._health.ready),
             Route("/metrics", self._health.metrics),
@@ -151,7 +185,7 @@ class Gateway:
         return stack
 
     @asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             try:
                 await self._open(stack)
@@ -163,7 +197,8 @@ class Gateway:
             gc.freeze()
             stack.callback(gc.unfreeze)
             log.info("gateway_ready", url=f"http://{self._settings.host}:{self._settings.port}/graphql")
-            yield
+            # A server of ours calls this as soon as it is told to stop, while it still serves.
+            yield {STOPPING: self._stop}
             log.info("gateway_stopping")
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -175,7 +210,7 @@ class Gateway:
         await stack.enter_async_context(services.key_usage.running())
         await stack.enter_async_context(replaying(resources.repositories))
         await stack.enter_async_context(services.events.running())
-        self._endpoint = self._make_endpoint(resources, services)
+        await self._serve(stack, resources, services)
         self._health.checks.update(checks(resources))
         if settings.demo_data:
             await seed_demo(resources.repositories, services.passwords.hash)
@@ -226,14 +261,32 @@ class Gateway:
             payments=Payments(make_provider(resources.repositories)),
             rate_limiter=limiter,
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
+            changes=resources.changes,
         )
 
-    def _edge(self, resources: Resources, services: Services) -> Edge:
-        settings = self._settings
+    async def _serve(self, stack: AsyncExitStack, resources: Resources, services: Services) -> None:
+        """Make what answers requests and holds connections."""
+        settings, repositories, cache = self._settings, resources.repositories, resources.cache
+        callers = Callers(repositories, services)
+        room = Room(settings.live_connections, settings.live_connections_per_address, settings.live_connections_per_user)
+        connections = Connections(callers.recognise, lambda: cache.generation(VIEWERS), self._metrics, room)
         clients = Clients(secure=settings.is_production, origins=settings.cors_origins, proxies=settings.trusted_proxies)
-        shared = resources.cache if settings.redis_url else None
-        documents = TrustedDocuments(self._manifest, settings.trusted_documents, shared)
-        return Edge(clients, services.rate_limiter, documents, self._response_cache(resources.cache))
+        trusted = TrustedDocuments(self._manifest, settings.trusted_documents, cache if settings.redis_url else None)
+        rules = Rules(
+            self._documents, trusted, services.rate_limiter, callers.authenticate, settings.request_timeout, not settings.introspection
+        )
+        operations = Operations(self._schema, rules, connections, services, self._metrics)
+        edge = Edge(
+            clients,
+            services.rate_limiter,
+            trusted,
+            EventStreams(clients, connections, operations, self._metrics),
+            self._response_cache(cache),
+        )
+        self._endpoint = self._make_endpoint(services, edge, callers)
+        self._sockets = self._make_sockets(edge, connections, operations)
+        self._stop = connections.stop
+        await stack.enter_async_context(connections.watched())
 
     def _response_cache(self, cache: Cache) -> ResponseCache | None:
         settings = self._settings
@@ -243,17 +296,8 @@ class Gateway:
         answers = SharedAnswers(cache) if shared else MemoryAnswers(cache, settings.response_cache_bytes)
         return ResponseCache(CachePolicies(self._schema), answers, self._metrics)
 
-    def _make_endpoint(self, resources: Resources, services: Services) -> GraphQLEndpoint:
+    def _make_endpoint(self, services: Services, edge: Edge, callers: "Callers") -> GraphQLEndpoint:
         settings = self._settings
-        scoped = lru_cache(maxsize=1000)(resources.repositories.scoped)
-
-        async def authenticate(info: RequestInfo) -> RepositoryFactory:
-            viewer = await services.authenticator.authenticate(resources.repositories, info.token)
-            await services.rate_limiter.admit_viewer(info, viewer)
-            if viewer.key is not None:
-                services.key_usage.count(viewer.key.id)
-            return scoped(viewer)
-
         options = EndpointOptions(
             settings.request_timeout,
             settings.request_max_bytes,
@@ -261,8 +305,12 @@ class Gateway:
             show_cost=not settings.is_production,
             explains=not settings.is_production and self._compiled is not None,
         )
-        edge = self._edge(resources, services)
+        authenticate = callers.authenticate
         return GraphQLEndpoint(self._schema, self._documents, edge, authenticate, services, self._metrics, options, self._compiled)
+
+    def _make_sockets(self, edge: Edge, connections: Connections, operations: Operations) -> WebSockets:
+        options = SocketOptions(self._settings.live_init_timeout, self._settings.live_operations)
+        return WebSockets(edge.clients, edge.limiter, connections, operations, self._metrics, options)
 
     async def _graphql(self, request: Request) -> Response:
         if self._graphiql and wants_page(request):
@@ -270,6 +318,11 @@ class Gateway:
         if self._endpoint is None:
             raise RuntimeError("requests are served only while the lifespan runs")
         return await self._endpoint.answer(request)
+
+    async def _socket(self, socket: WebSocket) -> None:
+        if self._sockets is None:
+            raise RuntimeError("connections are accepted only while the lifespan runs")
+        await self._sockets.serve(socket)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._graphql(FastRequest(scope, receive))

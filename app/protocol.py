@@ -1,23 +1,78 @@
-"""HTTP as uvicorn speaks it, with answers that leave in one piece.
+"""HTTP and WebSocket as uvicorn speaks them, with answers that leave in one piece, and without peers that hold a process up.
 
 uvicorn hands the head of an answer to the socket, and then its body. Each is a system call and wakes the client: for a small answer that
 is a sixth of all the CPU that it costs. Here what is written within one turn of the event loop goes out together.
+
+uvicorn waits for as long as a peer takes nothing of what is written, and at shutdown ends WebSockets before the application hears of it.
+Here such a peer is cut off after a while, and the application is told first (`STOPPING`), so that it can end its open connections itself.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MOST_WAITING = 64 * 1024
 """Bytes that wait for the end of the turn. Beyond, they are written at once, so that the transport can tell a fast writer to pause."""
 
+STALLED_SECONDS = 30.0
+"""How long a peer may take nothing while much waits to be written, or while the connection is being closed."""
 
-class HTTPProtocol(HttpToolsProtocol):
+STOPPING = "stopping"
+"""Under which name the state of the application's lifespan has a function that is called when the server is told to stop."""
+
+
+class Impatience:
+    """Cuts a peer off that takes nothing of what is written for too long. Mixed into a protocol, before it."""
+
+    transport: asyncio.Transport
+    app_state: dict[str, Any]
+    _alarm: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        self._alarm = asyncio.get_running_loop().call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[misc]
+        self._calm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._calm()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def _calm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _tell(self) -> bool:
+        """Whether there is somebody to tell that the server stops."""
+        stopping: Callable[[], None] | None = self.app_state.get(STOPPING)
+        if stopping is not None:
+            stopping()
+        return stopping is not None
+
+
+class HTTPProtocol(Impatience, HttpToolsProtocol):
     """uvicorn's protocol over a transport that gathers what is written."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, GatheringTransport(transport)))
+
+    def shutdown(self) -> None:
+        self._tell()
+        super().shutdown()
+
+
+class WebSocketProtocol(Impatience, WebSocketsSansIOProtocol):
+    """uvicorn's protocol, whose connections the application ends at shutdown."""
+
+    def shutdown(self) -> None:
+        if not (self._tell() and self.handshake_complete):
+            super().shutdown()
 
 
 class GatheringTransport:
@@ -42,6 +97,9 @@ class GatheringTransport:
 
     def close(self) -> None:
         self._flush()
+        if self._transport.get_write_buffer_size() and not self._transport.is_closing():
+            # What still waits holds the connection open until the peer has taken it.
+            asyncio.get_running_loop().call_later(STALLED_SECONDS, self._transport.abort)
         self._transport.close()
 
     def _flush(self) -> None:

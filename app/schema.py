@@ -17,15 +17,19 @@ from app.api.scalars import SCALARS
 from app.api.scopes import enforce_scopes
 from app.carts.mutations import CartMutation
 from app.carts.queries import CartQuery
+from app.carts.subscriptions import CartSubscription
 from app.catalog.mutations import CatalogMutation
 from app.catalog.queries import CatalogQuery
+from app.engagement.subscriptions import NotificationSubscription
 from app.orders.mutations import OrderMutation
 from app.orders.queries import OrderQuery
+from app.orders.subscriptions import OrderSubscription
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
 Query: Any = merge_types("Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, AnalyticsQuery))
 Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation, AnalyticsMutation))
+Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))
 
 
 def create_schema() -> strawberry.Schema:
@@ -33,6 +37,7 @@ def create_schema() -> strawberry.Schema:
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
     )
     show_access(schema)

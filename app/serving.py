@@ -20,7 +20,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from app.core.metrics import SHARED_FOLDER
-from app.protocol import HTTPProtocol
+from app.protocol import HTTPProtocol, WebSocketProtocol
 from app.settings import Settings
 
 START_SECONDS = 60
@@ -43,6 +43,9 @@ def serve(settings: Settings) -> None:
         workers=workers,
         loop="uvloop",
         http=HTTPProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=settings.request_max_bytes,
+        ws_per_message_deflate=False,
         access_log=False,
         log_config=None,
         server_header=False,

@@ -282,6 +282,19 @@ class Settings(BaseSettings):
     rate_limits: bool = Field(default=True, description="Refuse callers that ask too often.")
     rate_limit_per_address: int = Field(default=1_000, ge=1, le=1_000_000_000, description="Requests per minute of one address.")
     rate_limit_per_user: int = Field(default=500, ge=1, le=1_000_000_000, description="Requests per minute of one account.")
+    live_connections: int = Field(
+        default=5_000, ge=0, le=1_000_000, description="Connections of subscribers that one process holds; 0 lets nobody subscribe."
+    )
+    live_connections_per_address: int = Field(
+        default=200, ge=1, le=1_000_000, description="Connections of subscribers from one address, in one process."
+    )
+    live_connections_per_user: int = Field(
+        default=20, ge=1, le=1_000_000, description="Connections of subscribers of one account, in one process."
+    )
+    live_operations: int = Field(default=50, ge=1, le=10_000, description="Operations that one WebSocket may have under way at a time.")
+    live_init_timeout: float = Field(
+        default=10, gt=0, le=600, description="Seconds that a WebSocket gets to say who it is (`connection_init`)."
+    )
     trusted_documents: Annotated[TrustedDocumentsMode, BeforeValidator(_lower_case)] = Field(
         default=TrustedDocumentsMode.OFF,
         description="`only` runs nothing but the documents of the manifest, `prefer` these and others, `off` knows no manifest.",

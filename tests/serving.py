@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from app.main import Gateway
-from app.protocol import HTTPProtocol
+from app.protocol import HTTPProtocol, WebSocketProtocol
 from app.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -147,7 +147,8 @@ class Listener(uvicorn.Server):
 @asynccontextmanager
 async def listening(app: Starlette) -> AsyncIterator[str]:
     """The address of a server in this process that serves a running application."""
-    config = uvicorn.Config(app, port=0, http=HTTPProtocol, lifespan="off", log_config=None, access_log=False, server_header=False)
+    protocols: Any = {"http": HTTPProtocol, "ws": WebSocketProtocol, "ws_per_message_deflate": False, "ws_max_size": 1_000_000}
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False, server_header=False, **protocols)
     server = Listener(config)
     task = asyncio.create_task(server.serve())
     try:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from app.api.context import RequestInfo
@@ -36,7 +36,7 @@ class Clients:
         """The session cookie's name. `__Host-` pins it to this host (RFC 6265bis, 4.1.3.2), which browsers allow over HTTPS only."""
         return "__Host-session" if self.secure else "session"
 
-    def info(self, request: Request) -> RequestInfo:
+    def info(self, request: HTTPConnection) -> RequestInfo:
         """Raises `RequestRefused` for an Authorization header that is none of ours. A bearer token wins over the cookie."""
         bearer = _bearer(request)
         cookie = request.cookies.get(self.cookie) if bearer is None and "cookie" in request.headers else None
@@ -48,7 +48,7 @@ class Clients:
             by_cookie=bool(cookie),
         )
 
-    def address(self, request: Request) -> str | None:
+    def address(self, request: HTTPConnection) -> str | None:
         """The nearest address that is not a proxy of ours: what stands left of it in X-Forwarded-For is whatever the caller wrote there."""
         address = request.client.host if request.client else None
         if not self.proxies or address is None:
@@ -68,7 +68,11 @@ class Clients:
                 403, "A change by cookie must come from a page of this host or an allowed origin, or carry the header X-CSRF: 1."
             )
 
-    def _is_own(self, request: Request) -> bool:
+    def is_foreign(self, request: HTTPConnection) -> bool:
+        """Whether a page of another site may be behind a request that no browser asks us about first, such as for a WebSocket."""
+        return "origin" in request.headers and not self._is_own(request)
+
+    def _is_own(self, request: HTTPConnection) -> bool:
         headers = request.headers
         if headers.get("sec-fetch-site") in SAFE_FETCH_SITES:
             return True
@@ -95,7 +99,7 @@ class Clients:
         return _is_address(address) and any(ip_address(address) in network for network in self.proxies)
 
 
-def _bearer(request: Request) -> str | None:
+def _bearer(request: HTTPConnection) -> str | None:
     given = request.headers.get("authorization")
     if given is None:
         return None

@@ -21,9 +21,20 @@ from app.api.context import Context, RequestInfo, SessionCookie
 from app.api.documents import Document, Documents
 from app.api.errors import UNAVAILABLE, AccessDenied, RateLimited, formatted
 from app.api.http_cache import mirrored
+from app.api.live.event_stream import EventStreams
 from app.api.rate_limit import RateLimiter, rate_headers
 from app.api.repeated import BYTES_PER_BYTE, ENTRY_BYTES, ReadyQuery, RepeatedQueries
-from app.api.request import JSON, RESPONSE_JSON, GraphQLRequest, RequestRefused, late_body, media_type_for, read_body, read_parameters
+from app.api.request import (
+    EVENT_STREAM,
+    JSON,
+    RESPONSE_JSON,
+    GraphQLRequest,
+    RequestRefused,
+    late_body,
+    media_type_for,
+    read_body,
+    read_parameters,
+)
 from app.api.response_cache import ResponseCache, place_of
 from app.api.trusted_documents import TrustedDocuments
 from app.core.errors import Unavailable
@@ -62,6 +73,7 @@ class Edge:
     clients: Clients
     limiter: RateLimiter
     trusted: TrustedDocuments
+    streams: EventStreams
     cache: ResponseCache | None = None
 
 
@@ -110,6 +122,8 @@ class GraphQLEndpoint:
             await self._edge.limiter.admit_address(info)
             async with asyncio.timeout(timeout):
                 body = await read_body(request, self._options.max_bytes)
+                if media_type == EVENT_STREAM:
+                    return await self._edge.streams.answer(request, body, info)
                 result = await self._run(request, body, info)
         except TimeoutError:
             if body is None:
@@ -146,7 +160,7 @@ class GraphQLEndpoint:
         if errors:
             return self._priced(Outcome.request_errors(errors, info), document, parameters)
         if operation.operation is OperationType.SUBSCRIPTION:
-            raise RequestRefused(400, "Subscriptions are not served over this transport.")
+            raise RequestRefused(400, f"Subscriptions need Accept: {EVENT_STREAM}, or a WebSocket with graphql-transport-ws.")
         if operation.operation is OperationType.MUTATION:
             self._edge.clients.check_intent(request, info)
         await self._edge.trusted.keep(parameters)
@@ -280,6 +294,8 @@ class Outcome:
 def _response(body: dict[str, Any] | bytes, media_type: str, status: int, headers: Mapping[str, str]) -> Response:
     if isinstance(body, bytes):
         return Composed(body, media_type)
+    if media_type == EVENT_STREAM:
+        media_type = RESPONSE_JSON
     encoded = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
     return Response(
         encoded, status, {**headers, "Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store", "Vary": "Accept"}

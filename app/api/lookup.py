@@ -33,7 +33,7 @@ def single(
     async def resolve(info, **arguments):  # type: ignore[no-untyped-def]
         return await first_row(info.context, repository, find(info.context.viewer, **arguments))
 
-    _annotate(resolve, find)
+    annotate(resolve, find)
     return strawberry.field(
         resolver=resolve,
         description=description,
@@ -49,7 +49,7 @@ async def first_row(context: Context, repository: str, where: Where | None) -> A
     return await (rows.find_by_id(where["id"]) if where.keys() == {"id"} else rows.find_first(where))
 
 
-def _annotate(resolve: Any, find: Callable[..., Any]) -> None:
+def annotate(resolve: Any, find: Callable[..., Any]) -> None:
     """Give the resolver the arguments of its finder, whose first one is the viewer."""
     _, *given = inspect.signature(find).parameters.values()
     info = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)

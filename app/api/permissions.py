@@ -32,6 +32,7 @@ __all__ = [
     "check",
     "check_key",
     "guarded",
+    "mine",
     "of_others",
     "own",
     "personal",
@@ -51,9 +52,11 @@ class Public:
     scope: str | None = strawberry.directive_field(name="scope", default=UNSET)
 
 
-@strawberry.schema_directive(locations=PLACES, description="Needs a signed-in account: a person, not an API key.")
+@strawberry.schema_directive(
+    locations=PLACES, description="Needs a signed-in account: a person, or an API key that has the scope, where there is one."
+)
 class Authenticated:
-    pass
+    scope: str | None = strawberry.directive_field(name="scope", default=UNSET)
 
 
 @strawberry.schema_directive(
@@ -86,7 +89,8 @@ def directive_of(access: Access) -> object:
         return RequiresForOthers(permission=access.permission or "")
     if access.permission:
         return Requires(permission=access.permission)
-    return Authenticated() if access.authenticated else Public(scope=UNSET if access.scope in (None, ANY) else access.scope)
+    scope = UNSET if access.scope in (None, ANY) else access.scope
+    return Authenticated(scope=scope) if access.authenticated else Public(scope=scope)
 
 
 def check(access: Access, viewer: Viewer) -> None:
@@ -131,6 +135,11 @@ as_parent = Inherited()
 def published(scope: str) -> Access:
     """Open to everybody; an API key needs a scope, as for everything."""
     return Access(scope=scope)
+
+
+def mine(scope: str) -> Access:
+    """Open to whoever is signed in, for what nobody else may ever have; an API key needs the scope."""
+    return Access(authenticated=True, scope=scope)
 
 
 def requires(permission: str) -> Access:

@@ -19,6 +19,7 @@ from app.api.variables import check as check_variables
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
+EVENT_STREAM = "text/event-stream"
 SHA_256_PREFIX = "sha256:"
 UTF_8 = ("utf-8", "utf8")
 DOCUMENT_ID = re.compile(r"(sha256:|x-[\w.~-]+:)?[\w.~-]{1,200}", re.ASCII)
@@ -48,16 +49,19 @@ class GraphQLRequest:
 
 @lru_cache(maxsize=256)
 def media_type_for(accept: str | None) -> str:
-    """The one of our two media types that the client likes best (RFC 9110, 12.5.1). Raises 406 when it accepts neither.
+    """The one of our media types that the client likes best (RFC 9110, 12.5.1). Raises 406 when it accepts none.
 
-    A client that names none, or likes both as well, gets application/json, which every client understands.
+    A client that names none, or likes both forms of JSON as well, gets application/json, which every client understands. Server-sent
+    events are for clients that name them, and like nothing else as well: many name them with each request.
     """
     if not accept:
         return JSON
     ranges = [_media_range(part) for part in accept.split(",")]
     best = max((_preference(media_type, ranges), media_type) for media_type in (RESPONSE_JSON, JSON))
+    if max((quality for name, quality in ranges if name == EVENT_STREAM), default=0) > best[0]:
+        return EVENT_STREAM
     if best[0] <= 0:
-        raise RequestRefused(406, f"Accept must include {RESPONSE_JSON} or {JSON}.")
+        raise RequestRefused(406, f"Accept must include {RESPONSE_JSON}, {JSON} or {EVENT_STREAM}.")
     return best[1]
 
 
@@ -128,7 +132,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 def read_parameters(request: Request, body: bytes) -> GraphQLRequest:
     """The request's parameters from its body or its query string; raises `RequestRefused`, naming the flaw."""
-    return _parameters(_from_query_string(request) if request.method == "GET" else _json(body))
+    return parameters(_from_query_string(request) if request.method == "GET" else _json(body))
 
 
 def late_body(timeout: float) -> RequestRefused:
@@ -184,19 +188,20 @@ def _too_large(max_bytes: int) -> RequestRefused:
 
 
 def _from_query_string(request: Request) -> dict[str, Any]:
-    parameters: dict[str, Any] = dict(request.query_params)
+    given: dict[str, Any] = dict(request.query_params)
     for name in ("variables", "extensions"):
-        if parameters.get(name):
+        if given.get(name):
             try:
-                parameters[name] = orjson.loads(parameters[name])
+                given[name] = orjson.loads(given[name])
             except orjson.JSONDecodeError as error:
                 raise RequestRefused(400, f"{name} is not valid JSON.") from error
         else:
-            parameters.pop(name, None)
-    return parameters
+            given.pop(name, None)
+    return given
 
 
-def _parameters(body: Any) -> GraphQLRequest:
+def parameters(body: Any) -> GraphQLRequest:
+    """The parameters that a JSON object gives; raises `RequestRefused`, naming the flaw."""
     if isinstance(body, list):
         raise RequestRefused(400, "Batches of operations are not accepted; send one operation per request.")
     if not isinstance(body, dict):

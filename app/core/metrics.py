@@ -59,7 +59,7 @@ class Metrics:
             "live_connections", "Open connections of subscribers", ("transport",), registry=self.registry, multiprocess_mode="livesum"
         )
         self.live_subscriptions = Gauge(
-            "live_subscriptions", "Subscriptions under way", ("field",), registry=self.registry, multiprocess_mode="livesum"
+            "live_subscriptions", "Subscriptions under way", registry=self.registry, multiprocess_mode="livesum"
         )
         self.live_messages = Counter("live_messages", "Messages sent to subscribers", ("transport", "type"), registry=self.registry)
         self.live_drops = Counter(

@@ -76,4 +76,5 @@ async def _settle(world: World) -> None:
     event = {"type": "SIGNED_IN", "ip_address": "192.0.2.1", "user_agent": f"{MARK} agent", "details": f'{{"note": "{MARK}"}}'}
     world.victims["SecurityEvent"] = await world.insert("security_events", user_id=key(victim.own["User"]), **event)
     world.victims["ApiKey"] = await world.api_key(victim)
+    world.victims["Notification"] = await world.insert("notifications", user_id=key(victim.own["User"]), type="order", message=MARK)
     world.victims["UserEvent"] = await world.event(victim, CLOSED)

@@ -5,6 +5,8 @@ the staff of another store with all permissions there, and by staff of the same 
 must hold the same before and after. Then whoever has the right does the same, and that must work: or the attack would prove nothing.
 """
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -280,9 +282,12 @@ ATTACKS = {
 }
 """By the place of the id that is not the sender's."""
 
+FOLLOWED = {"cartUpdated.cartId": "Cart", "orderUpdated.orderId": "Order"}
+"""What subscriptions take ids of."""
+
 
 def test_every_mutation_and_subscription_that_takes_an_id_is_attacked() -> None:
-    assert sorted(ATTACKS) == sorted(taking_ids("Mutation") + taking_ids("Subscription"))
+    assert sorted([*ATTACKS, *FOLLOWED]) == sorted(taking_ids("Mutation") + taking_ids("Subscription"))
 
 
 def change_document(name: str) -> str:
@@ -319,3 +324,19 @@ async def test_nobody_changes_what_is_not_theirs(world: World, place: str, n: in
         response = await person.caller.post(document, {"input": input})
         assert not refused(response), response.text
         assert before != await world.checksums(), "whoever has the right must be able to"
+
+
+@pytest.mark.parametrize("place", FOLLOWED)
+async def test_nobody_follows_what_is_not_theirs(world: World, place: str) -> None:
+    name, _, argument = place.partition(".")
+    document = f"subscription ($id: ID) {{ {name}({argument}: $id) {{ id }} }}"
+    variables = {"id": world.victims[FOLLOWED[place]]}
+    for attacker in world.attackers:
+        async with asyncio.timeout(5):
+            response = await attacker.caller.post(document, variables, Accept="text/event-stream")
+        assert MARK not in response.text
+        assert re.findall(r'"code":"(\w+)"', response.text)[0] in REFUSALS, (attacker.name, response.text)
+        assert response.text.endswith("event: complete\ndata: \n\n")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await world.administrator.caller.post(document, variables, Accept="text/event-stream")

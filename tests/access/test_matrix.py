@@ -4,8 +4,10 @@ A refusal says UNAUTHENTICATED to a visitor and FORBIDDEN to everybody else, and
 it is seen to be the first thing that the gateway says, and the only one.
 """
 
+import asyncio
+import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -15,7 +17,7 @@ from app.api.scalars import encode_id
 from app.matrix import MARKS, NOBODY, REFUSED, between_marks, permission_table
 from app.schema import create_schema
 from tests.access.world import HARBOUR, Person, World
-from tests.serving import REPOSITORY
+from tests.serving import REPOSITORY, Caller
 
 SCHEMA = create_schema()._schema
 README = REPOSITORY / "README.md"
@@ -56,21 +58,36 @@ async def test_every_cell(world: World, operation: str) -> None:
     for role, cell in zip(ROLES, CELLS[operation], strict=True):
         person = Person(NOBODY, world.visitor) if role == NOBODY else await world.person("somebody", role, HARBOUR)
         before = await world.checksums() if cell == REFUSED else {}
-        response = await person.caller.post(document, variables)
-        denials = {error["extensions"]["code"] for error in response.json().get("errors", ())} & DENIALS
+        answer = await (events if operation.startswith("subscription") else single)(person.caller, document, variables)
+        denials = {error["extensions"]["code"] for error in answer.get("errors", ())} & DENIALS
         if cell != REFUSED:
-            assert not denials, (role, response.text)
+            assert not denials, (role, answer)
             continue
-        assert denials == {"UNAUTHENTICATED" if role == NOBODY else "FORBIDDEN"}, (role, response.text)
-        assert not any((response.json().get("data") or {}).values()), (role, response.text)
+        assert denials == {"UNAUTHENTICATED" if role == NOBODY else "FORBIDDEN"}, (role, answer)
+        assert not any((answer.get("data") or {}).values()), (role, answer)
         assert before == await world.checksums(), role
+
+
+async def single(caller: Caller, document: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a query or a mutation."""
+    return cast(dict[str, Any], (await caller.post(document, variables)).json())
+
+
+async def events(caller: Caller, document: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The first event of a subscription; nothing where it waits for one."""
+    try:
+        async with asyncio.timeout(0.5):
+            response = await caller.post(document, variables, Accept="text/event-stream")
+    except TimeoutError:
+        return {}
+    return cast(dict[str, Any], json.loads(response.text.partition("data: ")[2].partition("\n")[0]))
 
 
 def request(kind: str, name: str) -> tuple[str, dict[str, Any]]:
     """A document that asks for an operation alone, with values that its arguments could have."""
     if kind == "node":
         return "query ($id: ID!) { node(id: $id) { __typename } }", {"id": encode_id(name, UUID(int=0))}
-    root = {"query": SCHEMA.query_type, "mutation": SCHEMA.mutation_type}[kind]
+    root = {"query": SCHEMA.query_type, "mutation": SCHEMA.mutation_type, "subscription": SCHEMA.subscription_type}[kind]
     assert root is not None
     field: GraphQLField = root.fields[name]
     needed = {argument: given.type for argument, given in field.args.items() if is_non_null_type(given.type)}

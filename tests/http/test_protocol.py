@@ -23,6 +23,12 @@ class Recorder(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 async def test_head_and_body_are_one_write() -> None:
     socket = Recorder()
