@@ -116,7 +116,10 @@ def make_mailer(settings: Settings) -> Mailer:
     url = _plain(settings.mail_url)
     if url is not None:
         return SmtpMailer(SmtpServer.from_url(url), settings.mail_from, settings.mail_timeout)
-    return NoMailer() if settings.is_production else ConsoleMailer()
+    if not settings.is_production:
+        return ConsoleMailer()
+    log.warning("mail_not_configured", consequence="no address can be proved and no lost password set anew", remedy="set MAIL_URL")
+    return NoMailer()
 
 
 def make_provider(repositories: Repositories) -> PaymentProvider:

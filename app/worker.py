@@ -9,8 +9,9 @@ import structlog
 
 from app.accounts.mail import MAIL_JOB, AccountMails
 from app.analytics.replay import replaying
-from app.core.jobs import Worker
 from app.orders.sweep import Sweep
+from app.core.database import Database
+from app.core.jobs import Worker, remove_history
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, make_provider, open_resources
 from app.settings import Settings
@@ -24,7 +25,7 @@ READ_NOTIFICATIONS_KEPT = timedelta(days=90)
 log = structlog.get_logger(__name__)
 
 
-def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
+def schedule_cleaning(worker: Worker, database: Database, repositories: Repositories) -> None:
     """Tell the worker what happens by itself."""
 
     async def end_sessions() -> None:
@@ -45,12 +46,16 @@ def schedule_cleaning(worker: Worker, repositories: Repositories) -> None:
     async def remove_read_notifications() -> None:
         await repositories.notifications.cleanup_old_read_notifications(repositories.now() - READ_NOTIFICATIONS_KEPT)
 
+    async def remove_job_history() -> None:
+        await remove_history(database)
+
     worker.schedule("sessions.end_expired", EVERY_QUARTER, end_sessions)
     worker.schedule("api_keys.expire", EVERY_QUARTER, expire_api_keys)
     worker.schedule("security_events.remove_old", EVERY_NIGHT, remove_old_security_events)
     worker.schedule("sign_in_delays.forget", EVERY_QUARTER, forget_failed_sign_ins)
     worker.schedule("verifications.remove_expired", EVERY_NIGHT, remove_expired_tokens)
     worker.schedule("notifications.remove_read", EVERY_NIGHT, remove_read_notifications)
+    worker.schedule("jobs.remove_history", EVERY_NIGHT, remove_job_history)
 
 
 async def work(settings: Settings) -> None:
@@ -68,7 +73,7 @@ def make_worker(resources: Resources) -> Worker:
     mails = AccountMails.from_settings(settings, repositories, make_mailer(settings))
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
-    schedule_cleaning(worker, repositories)
+    schedule_cleaning(worker, resources.database, repositories)
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     return worker
 

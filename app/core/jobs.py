@@ -19,7 +19,7 @@ from pgqueuer.errors import FailingListenerError
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor, EntrypointExecutorParameters
 from pgqueuer.models import Job, Schedule
 
-from app.core.database import Transaction, translated_errors
+from app.core.database import Database, Transaction, translated_errors
 
 CONNECT_SECONDS = 5
 RECONNECT_SECONDS = 2.0
@@ -29,6 +29,7 @@ POLL = timedelta(seconds=5)
 
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=10)
+HISTORY_KEPT_DAYS = 7
 INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, FailingListenerError)
 Work = Callable[[], Awaitable[None]]
 JobWork = Callable[[dict[str, Any]], Awaitable[None]]
@@ -62,6 +63,12 @@ async def enqueue(transaction: Transaction, name: str, arguments: dict[str, obje
     queries = Queries(PooledDriver(transaction.connection))  # type: ignore[arg-type]
     with translated_errors():
         await queries.enqueue(name, orjson.dumps(arguments, default=str))
+
+
+async def remove_history(database: Database) -> None:
+    """Remove what the queue keeps of jobs that were done, or given up, more than a week ago."""
+    old = f"created < now() - interval '{HISTORY_KEPT_DAYS} days'"
+    await database.execute_script(f"delete from pgqueuer_log where aggregated and {old}; delete from pgqueuer_statistics where {old}")  # noqa: S608
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,11 @@ def is_object(*columns: str) -> Iterable[CheckConstraint]:
     return [CheckConstraint(f"jsonb_typeof({column}) = 'object'", name=f"{column}_is_object") for column in columns]
 
 
+def is_sha256(column: str) -> CheckConstraint:
+    """The check that a text is a SHA-256 in hex."""
+    return CheckConstraint(f"{column} ~ '^[0-9a-f]{{64}}$'", name=column)
+
+
 def stamped(stamp: str, condition: str) -> CheckConstraint:
     """The check that a time is set exactly when a condition holds: `stamped("completed_at", "status = 'COMPLETED'")`."""
     return CheckConstraint(f"({condition}) = ({stamp} is not null)", name=f"{stamp}_set")

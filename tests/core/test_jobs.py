@@ -132,3 +132,15 @@ async def test_what_is_at_hand_is_finished_before_the_worker_ends(database: Data
         await asyncio.wait_for(begun.wait(), 10)
     assert finished
     assert await queued(database) == 0
+
+
+async def test_only_old_history_is_removed(database: Database) -> None:
+    await jobs.install(database.dsn)
+    await database.execute_script(
+        "insert into pgqueuer_log (created, job_id, status, priority, entrypoint, aggregated) values "
+        "(now() - interval '8 days', 1, 'successful', 0, 'greet', true), (now() - interval '6 days', 2, 'successful', 0, 'greet', true), "
+        "(now() - interval '8 days', 3, 'successful', 0, 'greet', false)"
+    )
+    await jobs.remove_history(database)
+    kept = await database.fetch(Statement("select job_id from pgqueuer_log order by job_id", (), {}), {})
+    assert [row.job_id for row in kept] == [2, 3]

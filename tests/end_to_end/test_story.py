@@ -1,13 +1,15 @@
 """The story of a purchase, over HTTP against the started process."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import httpx
 
 from app.seed.people import SHOPPER
-from tests.serving import Caller, Served
+from tests.serving import Caller, Served, eventually
 
+LINK = re.compile(r"To: reader@example\.com\n.*?/verify-email#token=([\w-]+)", re.DOTALL)
 BROWSE = """
     { products(first: 50) { nodes { id name price currency status stores { id name } inventory { available } }
       pageInfo { hasNextPage } totalCount } }
@@ -95,6 +97,25 @@ async def test_stranger_sees_nothing_of_it(shop: Served) -> None:
         assert (await stranger.ask("{ orders { totalCount } }"))["orders"]["totalCount"] == 0
         (error,) = await Caller(http).refusals(READ, id=order["id"])
         assert error["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+async def test_mails_are_on_the_console_without_another_process(shop: Served) -> None:
+    sign_up = """
+        mutation { signUp(input: { email: "reader@example.com", username: "reader", password: "long enough 1" }) {
+          session { token } userErrors { message } } }
+    """
+    verify = "mutation ($token: String!) { verifyEmail(input: { token: $token }) { emailVerified userErrors { message } } }"
+
+    async def printed() -> bool:
+        return LINK.search(shop.logged()) is not None
+
+    async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
+        reader = Caller(http, (await Caller(http).ask(sign_up))["signUp"]["session"]["token"])
+        await eventually(printed)
+        link = LINK.search(shop.logged())
+        assert link is not None
+        assert (await Caller(http).ask(verify, token=link.group(1)))["verifyEmail"] == {"emailVerified": True, "userErrors": []}
+        assert (await reader.ask("{ me { emailVerified } }"))["me"]["emailVerified"]
 
 
 async def test_process_is_ready_and_watched(shop: Served) -> None:

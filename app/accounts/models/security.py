@@ -62,7 +62,7 @@ class SignInDelay(Timestamped, table=True):
 
     __tablename__ = "sign_in_delays"
     __table_args__ = (
-        CheckConstraint("key ~ '^[0-9a-f]{64}$'", name="key"),
+        model.is_sha256("key"),
         CheckConstraint("failures > 0", name="failures_positive"),
         Index("ix_sign_in_delays_updated_at", "updated_at"),
     )

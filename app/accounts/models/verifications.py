@@ -27,7 +27,7 @@ class Verification(Timestamped, table=True):
     __tablename__ = "verifications"
     __table_args__ = (
         model.one_of("purpose", VerificationPurpose),
-        CheckConstraint("token_hash ~ '^[0-9a-f]{64}$'", name="token_hash"),
+        model.is_sha256("token_hash"),
         CheckConstraint("(purpose = 'SIGN_UP') = (user_id is null)", name="user_id_of_account"),
         *model.not_negative("mails"),
         Index("uq_verifications_email_purpose", func.lower(text("email")), "purpose", unique=True),
