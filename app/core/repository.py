@@ -131,7 +131,7 @@ class Repository(Instrumented, Generic[M]):
         if scoped and not self.viewer.sees_everything:
             conditions.append((self.write_scope if writing else self.scope)(table, self.viewer.kind))
         if "is_deleted" in self.columns and scoped and not deleted:
-            conditions.append(table.c.is_deleted.is_(False))
+            conditions.append(~table.c.is_deleted)
         return and_(true(), *conditions)
 
     def base(self, table: Any = None, *, scoped: bool = True, deleted: bool = False) -> Select[Any]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.catalog.models import ProductCreate, ProductStatus
 from app.catalog.repository import ProductRepository
+from app.core.database import compile_statement
 from app.core.errors import BadInput, Conflict, ErrorCode, NotFound, UserError
 from app.core.paging import PageRequest, Sort, decode_cursor, encode_cursor, with_tie_break
 from app.core.repository import transactional
@@ -281,3 +282,14 @@ async def test_a_conflict_keeps_the_cause_that_says_whether_to_try_again(reposit
     crossing = repositories.of(Crossing)
     await asyncio.gather(crossing.cross(first.id, second.id), crossing.cross(second.id, first.id))
     assert attempts == 3
+
+
+@pytest.mark.parametrize(("table", "column", "index"), [("products", "sku", "uq_products_sku"), ("stores", "domain", "uq_stores_domain")])
+async def test_rows_that_exist_are_found_in_the_indexes_of_those(repositories: Repositories, table: str, column: str, index: str) -> None:
+    """PostgreSQL proves `not is_deleted` of an index only where a statement says it in the same words."""
+    repository = getattr(repositories, table)
+    statement = compile_statement(repository.base().where(repository.table.c[column] == "x"))
+    async with repositories.database.transaction() as transaction:
+        await transaction.connection.execute("set local enable_seqscan = off")
+        plan = await transaction.connection.fetch(f"explain {statement.text}", *statement.arguments({}))
+    assert index in str(plan)

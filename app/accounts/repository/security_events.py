@@ -77,4 +77,4 @@ class SecurityEventRepository(Repository[SecurityEvent]):
         )
 
     def _has_email(self) -> ColumnElement[bool]:
-        return and_(func.lower(USERS.c.email) == func.lower(bindparam("email")), USERS.c.is_deleted.is_(False))
+        return and_(func.lower(USERS.c.email) == func.lower(bindparam("email")), ~USERS.c.is_deleted)
