@@ -42,10 +42,9 @@ class Attempt:
     @classmethod
     async def of(cls, repositories: Any, email: str, request: RequestInfo) -> "Attempt":
         """An attempt at the account of an email, from where the request came."""
-        here = network(request.ip_address) if request.ip_address else None
-        familiar = await repositories.security_events.find_familiar_addresses(email)
-        at_home = here is not None and here in {network(address) for address in familiar}
-        account = _key("account", email.lower(), here or "" if at_home else "")
+        here = network(request.ip_address) if request.ip_address else ""
+        familiar = {network(address) for address in await repositories.security_events.find_familiar_addresses(email)}
+        account = _key("account", email.lower(), here if here in familiar else "")
         return cls(account, _key("network", here) if here else None)
 
     async def check(self, repositories: Any) -> None:
