@@ -9,9 +9,9 @@ import structlog
 
 from app.accounts.mail import MAIL_JOB, AccountMails
 from app.analytics.replay import replaying
-from app.orders.sweep import Sweep
 from app.core.database import Database
 from app.core.jobs import Worker, remove_history
+from app.orders.sweep import Sweep
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, make_provider, open_resources
 from app.settings import Settings
