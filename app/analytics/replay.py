@@ -82,6 +82,7 @@ async def _keep_replaying(repositories: RepositoryFactory) -> None:
         await asyncio.sleep(EVERY_SECONDS * uniform(0.8, 1.2))  # noqa: S311 - so that processes do not look all at once
         try:
             await replay(repositories)
+            repositories.metrics.events_waiting.set(await repositories.of(EventSpoolRepository).waiting())
         except RepositoryError as error:
             log.warning("replay_waits", error=str(error))
         except Exception:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, Uuid, bindparam, func, 
 
 from app.analytics.models import COLUMNS, EventSpool, UserEvent
 from app.core.clickhouse import ClickHouse
-from app.core.clickhouse_lists import KINDS, MOMENT, beyond, bound, condition, ordering
+from app.core.clickhouse_lists import KINDS, MOMENT, beyond, condition, ordering
 from app.core.database import Session
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
@@ -103,7 +103,7 @@ class UserEventRepository(Instrumented):
 
     def _bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
         scope = {} if self.viewer.store_id is None else {"viewer_store_id": self.viewer.store_id}
-        return {name: bound(value) for name, value in {**scope, **values}.items()}
+        return {**scope, **values}
 
     def _matching(self, where: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
         reader = FilterReader(TYPES)

@@ -232,6 +232,8 @@ class Engine:
             "max_result_bytes": MAX_RESULT_BYTES,
             "result_overflow_mode": "throw",
             "max_memory_usage": MAX_MEMORY_BYTES,
+            # All versions of a row lie in one partition: each partition's time is part of its table's sorting key.
+            "do_not_merge_across_partitions_select_final": 1,
         }
         result = self._client.query(query, parameters=dict(values), settings=settings)
         names = result.column_names
@@ -247,9 +249,13 @@ class Engine:
         }
         self._client.raw_insert(table, columns, lines, settings=settings, fmt="JSONEachRow")
 
-    def execute(self, statement: str, values: Mapping[str, Any] | None = None, *, use_database: bool = True) -> None:
-        """Run a statement that gives no rows, in our database unless that is yet to be made."""
-        self._client.command(statement, parameters=dict(values or {}), use_database=use_database)
+    def execute(self, statement: str, values: Mapping[str, Any] | None = None) -> None:
+        self._client.command(statement, parameters=dict(values or {}))
+
+    def create_database(self, where: str) -> None:
+        """Make our database where there is none, which takes a right that not every account has; `where` names a cluster, or nothing."""
+        if not self._client.command(f"EXISTS DATABASE `{self.options.database}`", use_database=False):
+            self._client.command(f"CREATE DATABASE IF NOT EXISTS `{self.options.database}`{where}", use_database=False)
 
     def close(self) -> None:
         self._client.close()

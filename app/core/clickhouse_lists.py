@@ -1,7 +1,7 @@
 """Filters and keysets (`core.filtering`, `core.paging`) as ClickHouse SQL, every value bound as `{name:Type}`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -51,10 +51,3 @@ def beyond(sorts: Sequence[Sort], types: Mapping[str, str], prefix: str, *, back
 
 def ordering(sorts: Sequence[Sort], *, backward: bool) -> str:
     return ", ".join(f"{sort.column} {'DESC' if sort.descending != backward else 'ASC'}" for sort in sorts)
-
-
-def bound(value: Any) -> Any:
-    """A value as it is bound: times by the text that keeps their microseconds, also inside a list."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return [bound(part) for part in value] if isinstance(value, list | tuple) else value

@@ -80,7 +80,7 @@ def apply(engine: Engine) -> None:
         clickhouse_connect's errors: the server refused a statement; what came before it stays, and the next run goes on from there.
     """
     options = engine.options
-    engine.execute(rendered(f"CREATE DATABASE IF NOT EXISTS `{options.database}`${{on_cluster}}", options), use_database=False)
+    engine.create_database(rendered("${on_cluster}", options))
     engine.execute(rendered(RECORDS, options))
     migrations = known()
     applied = {row["version"]: row["checksum"] for row in engine.fetch(APPLIED, {}, len(migrations) + 1000, MIGRATE_SECONDS)}

@@ -36,6 +36,9 @@ class Metrics:
         self.events = Counter(
             "events", "Events of users: stored, spooled while ClickHouse is away, replayed, rejected", ("way",), registry=self.registry
         )
+        self.events_waiting = Gauge(
+            "events_waiting", "Events that wait in PostgreSQL for ClickHouse", registry=self.registry, multiprocess_mode="mostrecent"
+        )
         self.requests = Counter("http_requests", "HTTP requests", ("method", "path", "status"), registry=self.registry)
         self.request_seconds = Histogram(
             "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry

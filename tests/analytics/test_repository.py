@@ -15,6 +15,7 @@ from app.core.security import ANONYMOUS, SYSTEM, Viewer, ViewerKind
 from app.repositories import Repositories
 from tests.analytics.conftest import NOON, event
 
+FRACTION = NOON + timedelta(minutes=5, microseconds=123457)
 STORE, OTHER = UUID(int=1), UUID(int=2)
 
 
@@ -140,17 +141,20 @@ async def test_staff_see_their_store_and_shoppers_nothing(repositories: Reposito
 
 async def test_filters(repositories: Repositories) -> None:
     await add(repositories, event(0, page_url="https://shop.example/100%_Wool"), event(1, user_id=UUID(int=5)), event(2, is_error=True))
+    await add(repositories, event(timestamp=FRACTION, user_id=UUID(int=6)))
     for where, expected in (
         ({"page_url": {"contains": "0%_w"}}, [0]),
         ({"page_url": {"contains": "100__"}}, []),
         ({"user_id": UUID(int=5)}, [1]),
         ({"user_id": {"is_null": True}}, [2, 0]),
-        ({"not": {"user_id": UUID(int=5)}}, []),
+        ({"not": {"user_id": UUID(int=5)}}, [5]),
         ({"is_error": True}, [2]),
         ({"timestamp": {"gt": NOON, "lt": NOON + timedelta(minutes=2)}}, [1]),
-        ({"timestamp": {"in": [NOON]}}, [0]),
+        ({"timestamp": {"in": [NOON, FRACTION]}}, [5, 0]),
+        ({"timestamp": FRACTION}, [5]),
+        ({"timestamp": {"gt": NOON + timedelta(minutes=2), "lt": FRACTION}}, []),
         ({"or": []}, []),
-        ({"and": []}, [2, 1, 0]),
+        ({"and": []}, [5, 2, 1, 0]),
         ({"id": []}, []),
     ):
         assert await times(repositories, where=where) == expected, where

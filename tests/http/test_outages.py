@@ -194,3 +194,18 @@ async def test_a_gateway_without_its_clickhouse_sells_on(database_url: str, unus
         assert len((await caller.ask(PRODUCTS))["products"]["nodes"]) == 3
         administrator = await caller.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
         await unavailable(administrator, "{ userEvents { nodes { id } } }")
+
+
+async def test_events_that_nothing_can_store_are_not_acknowledged(unused_tcp_port: int) -> None:
+    track = 'mutation { trackEvents(input: { events: [{ eventType: "PAGE_VIEW" }] }) { accepted userErrors { message } } }'
+    away = f"http://user:secret@127.0.0.1:{unused_tcp_port}"
+    async with own_server() as (server, dsn), gateway(settings_for(dsn, database_connect_timeout=1, clickhouse_url=away)) as caller:
+        assert (await caller.ask(track))["trackEvents"] == {"accepted": 1, "userErrors": []}
+        await server.stop()
+        await unavailable(caller, track)
+        await server.start()
+        await recovered(caller)
+        assert (await caller.ask(track))["trackEvents"] == {"accepted": 1, "userErrors": []}
+        connection = await asyncpg.connect(dsn, timeout=10)
+        assert await connection.fetchval("select sum(events) from event_spool") == 2
+        await connection.close()
