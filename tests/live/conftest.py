@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import make_url
@@ -52,3 +53,11 @@ async def elsewhere(live: Gateway) -> AsyncIterator[Resources]:
     """What another process has over the same database."""
     async with open_resources(settings_for(live.dsn)) as resources:
         yield resources
+
+
+@pytest.fixture
+async def database(live: Gateway) -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the gateway's."""
+    connection = await asyncpg.connect(live.dsn, timeout=10)
+    yield connection
+    await connection.close()

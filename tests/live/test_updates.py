@@ -1,7 +1,6 @@
 """What subscribers are told: of what is theirs, by whichever process it changes, for as long as they may know."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -16,13 +15,6 @@ from tests.serving import Caller, eventually
 
 NOTIFICATIONS = "subscription { notificationReceived { message type priority read } }"
 SIGN_OUT = "mutation { signOut { signedOut } }"
-
-
-@pytest.fixture
-async def database(live: Gateway) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(live.dsn, timeout=10)
-    yield connection
-    await connection.close()
 
 
 async def under_way(live: Gateway, count: int) -> None:
