@@ -41,7 +41,7 @@ class InventoryMovement(Node):
     quantity: int = strawberry.field(description="Pieces that came, or below zero, that went.")
     reason: str | None
     created_at: datetime
-    inventory: "Inventory" = to_one("inventory", key="inventory_id")
+    inventory: "Inventory" = to_one("inventory", "find_known_by_ids", key="inventory_id")
     order: Annotated["Order", strawberry.lazy("app.orders.types")] | None = to_one("orders", key="order_id", description="That it was for.")
     user: User | None = to_one("users", "find_known_by_ids", key="user_id", access=as_parent, description="Who said so; null for the shop.")
 

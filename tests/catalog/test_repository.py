@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.catalog.models import ProductCreate, ProductUpdate
+from app.catalog.models import ProductCreate, ProductStatus, ProductUpdate
 from app.core.errors import ErrorCode, NotFound, UserError
-from app.core.security import ViewerKind
+from app.core.security import ANONYMOUS, ViewerKind
 from tests.shop import Shop, refused
 
 
@@ -55,6 +55,22 @@ async def test_staff_change_what_their_store_alone_sells(shop: Shop) -> None:
     reader = shop.of(await shop.viewer(ViewerKind.STAFF, "products:read", "inventory:read"))
     with pytest.raises(NotFound):
         await reader.products.archive(own.id)
+
+
+async def test_an_inventory_is_seen_with_its_product_and_by_who_counts_it(shop: Shop) -> None:
+    products = await shop.product(), await shop.product(status=ProductStatus.INACTIVE)
+    known = await shop.repositories.inventory.find_by_product_ids([product.id for product in products])
+    ids = [inventory.id for inventory in known]
+    for viewer, seen in (
+        (ANONYMOUS, [True, False]),
+        (await shop.viewer(), [True, False]),
+        (await shop.viewer(ViewerKind.STAFF, "orders:read"), [True, False]),
+        (await shop.viewer(ViewerKind.STAFF, "products:read"), [True, True]),
+        (await shop.viewer(ViewerKind.STAFF, "inventory:read"), [True, True]),
+    ):
+        inventory = shop.of(viewer).inventory
+        assert [row is not None for row in await inventory.find_by_ids(ids)] == seen
+        assert await inventory.update_many({"id": {"in": ids}}, {"reserved": 0}) == 0
 
 
 async def test_a_price_must_suit_the_currency_it_is_or_will_be_in(shop: Shop) -> None:

@@ -9,17 +9,28 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, any_, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, any_, bindparam, exists, false, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.catalog.models import MAX_STOCK, Inventory, InventoryAdjust, InventoryMovement, InventoryPolicy, InventorySet, MovementKind
+from app.catalog.models import (
+    MAX_STOCK,
+    Inventory,
+    InventoryAdjust,
+    InventoryMovement,
+    InventoryPolicy,
+    InventorySet,
+    MovementKind,
+    ProductStatus,
+)
 from app.catalog.repository.movements import InventoryMovementRepository
-from app.catalog.repository.scope import PRODUCTS, sold_by_own_alone
+from app.catalog.repository.scope import LINKS, PRODUCTS, sold_by, sold_by_own_alone
 from app.core.batch import one_by
 from app.core.errors import ErrorCode, UserError
 from app.core.repository import Repository, transactional
+from app.core.scope import of_store
+from app.core.security import ViewerKind
 
 MOVEMENTS = InventoryMovement.__table__  # type: ignore[attr-defined]
 IDS = ARRAY(PG_UUID(as_uuid=True))
@@ -45,6 +56,18 @@ class InventoryRepository(Repository[Inventory]):
     }
 
     find_by_product_ids = one_by("product_id", scoped=False)
+    find_known_by_ids = one_by("id", scoped=False)
+    """Inventories of movements that the viewer may see."""
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        """Those of products that the viewer may see; for staff who work with stock those of all that their store sells."""
+        seen: ColumnElement[bool] = PRODUCTS.c.status == ProductStatus.ACTIVE.value
+        if viewer is ViewerKind.STAFF:
+            seen = or_(seen, *(sold_by(PRODUCTS, of_store(LINKS.c.store_id, resource)) for resource in ("products", "inventory")))
+        return exists().where(PRODUCTS.c.id == table.c.product_id, ~PRODUCTS.c.is_deleted, seen)
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return false()
 
     # --- Counting
 
