@@ -49,6 +49,7 @@ from app.api.request import FastRequest
 from app.api.response_cache import ResponseCache
 from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.api.warming import Warming
+from app.carts.guests import GuestCarts
 from app.core.answers import MemoryAnswers, SharedAnswers
 from app.core.cache import Cache
 from app.core.changes import Changes
@@ -59,6 +60,7 @@ from app.core.logging import configure
 from app.core.metrics import Metrics
 from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
+from app.core.security import guest
 from app.execution.runtime import CompiledExecution
 from app.orders.payments import Payments
 from app.protocol import STOPPING
@@ -90,6 +92,7 @@ class Services:
     key_usage: KeyUsage
     payments: Payments
     rate_limiter: RateLimiter
+    guest_carts: GuestCarts
     events: EventWriter
     changes: Changes
 
@@ -127,6 +130,8 @@ class Callers:
     async def authenticate(self, info: RequestInfo) -> RepositoryFactory:
         """Whoever sends a request, which counts against quotas. Raises `RateLimited`."""
         viewer = await self._services.authenticator.authenticate(self._repositories, info.token)
+        if info.cart_token is not None and not viewer.is_authenticated:
+            viewer = guest(info.cart_token)
         await self._services.rate_limiter.admit_viewer(info, viewer)
         if viewer.key is not None:
             self._services.key_usage.count(viewer.key.id)
@@ -177,7 +182,7 @@ class Gateway:
                     CORSMiddleware,
                     allow_origins=list(self._settings.cors_origins),
                     allow_methods=["GET", "POST"],
-                    allow_headers=["Authorization", "Content-Type", "X-Request-ID", *CSRF_HEADERS],
+                    allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Cart-Token", *CSRF_HEADERS],
                     expose_headers=["X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After"],
                     allow_credentials=True,
                 )
@@ -260,6 +265,7 @@ class Gateway:
             key_usage=KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
             payments=Payments(make_provider(resources.repositories)),
             rate_limiter=limiter,
+            guest_carts=GuestCarts.from_settings(settings, limiter),
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
             changes=resources.changes,
         )

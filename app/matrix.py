@@ -14,7 +14,7 @@ from graphql import GraphQLObjectType
 
 from app.accounts.viewers import kind_of
 from app.api.node import node_type
-from app.api.permissions import Access, Own
+from app.api.permissions import Access, Own, OwnOrGuests
 from app.api.scopes import DEFINITION, required_scope
 from app.core.security import ANONYMOUS, ANY, Viewer
 from app.execution.declarations import NO_KEY
@@ -91,6 +91,8 @@ def _viewer(permissions: frozenset[str]) -> Viewer:
 
 
 def _needs(access: Access) -> str:
+    if isinstance(access, OwnOrGuests):
+        return f"nothing; `{access.permission}` for others"
     if isinstance(access, Own):
         return f"an account; `{access.permission}` for others"
     if access.permission:

@@ -25,7 +25,7 @@ from app.accounts.repository import (
     VerificationRepository,
 )
 from app.analytics.repository import EventSpoolRepository, UserEventRepository
-from app.carts.repository import CartItemRepository, CartRepository, RecoveryEventRepository
+from app.carts.repository import CartItemRepository, CartRepository, GuestCartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryMovementRepository, InventoryRepository, ProductRepository
 from app.core.cache import Cache
 from app.core.changes import Changes
@@ -118,6 +118,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def carts(self) -> CartRepository:
         return self.of(CartRepository)
+
+    @cached_property
+    def guest_carts(self) -> GuestCartRepository:
+        return self.of(GuestCartRepository)
 
     @cached_property
     def cart_items(self) -> CartItemRepository:

@@ -338,6 +338,12 @@ class Settings(BaseSettings):
         description="Sign-ups per hour of one address that give a session at once; those beyond must answer a mail first, so that nobody "
         "finds out who has an account. 0: all of them.",
     )
+    guest_cart_lifetime: int = Field(
+        default=30 * 24 * 3600, ge=3600, le=366 * 24 * 3600, description="Seconds until a guest's cart that has not changed is removed."
+    )
+    guest_carts_per_hour: int = Field(
+        default=120, ge=1, le=1_000_000, description="Carts that guests behind one address may begin per hour."
+    )
     email_verification_lifetime: int = Field(
         default=86_400, ge=60, le=2_592_000, description="Seconds that the link to prove an email address is good."
     )

@@ -25,7 +25,7 @@ READ_NOTIFICATIONS_KEPT = timedelta(days=90)
 log = structlog.get_logger(__name__)
 
 
-def schedule_cleaning(worker: Worker, database: Database, repositories: Repositories) -> None:
+def schedule_cleaning(worker: Worker, database: Database, repositories: Repositories, guest_cart_lifetime: timedelta) -> None:
     """Tell the worker what happens by itself."""
 
     async def end_sessions() -> None:
@@ -49,11 +49,15 @@ def schedule_cleaning(worker: Worker, database: Database, repositories: Reposito
     async def remove_job_history() -> None:
         await remove_history(database)
 
+    async def remove_old_guest_carts() -> None:
+        await repositories.guest_carts.remove_old(repositories.now() - guest_cart_lifetime)
+
     worker.schedule("sessions.end_expired", EVERY_QUARTER, end_sessions)
     worker.schedule("api_keys.expire", EVERY_QUARTER, expire_api_keys)
     worker.schedule("security_events.remove_old", EVERY_NIGHT, remove_old_security_events)
     worker.schedule("sign_in_delays.forget", EVERY_QUARTER, forget_failed_sign_ins)
     worker.schedule("verifications.remove_expired", EVERY_NIGHT, remove_expired_tokens)
+    worker.schedule("carts.remove_old_guests", EVERY_NIGHT, remove_old_guest_carts)
     worker.schedule("notifications.remove_read", EVERY_NIGHT, remove_read_notifications)
     worker.schedule("jobs.remove_history", EVERY_NIGHT, remove_job_history)
 
@@ -73,7 +77,7 @@ def make_worker(resources: Resources) -> Worker:
     mails = AccountMails.from_settings(settings, repositories, make_mailer(settings))
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
-    schedule_cleaning(worker, resources.database, repositories)
+    schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     return worker
 

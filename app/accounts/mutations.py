@@ -100,8 +100,9 @@ class CreateApiKeyInput:
     expires_at: datetime | None = strawberry.field(default=None, description="When it ends; in a year, if not given.")
 
 
-def _answer(info: Info, signed_in: SignedIn) -> AuthPayload:
+async def _answer(info: Info, signed_in: SignedIn) -> AuthPayload:
     session = signed_in.session
+    await info.context.services.guest_carts.hand_over(info.context, session.user.id)
     info.context.signed_in_as(signed_in.viewer)
     info.context.keep_session(session.token, session.expires_at)
     return AuthPayload(session=Session(token=session.token, expires_at=session.expires_at, user=session.user))  # type: ignore[arg-type]
@@ -116,13 +117,13 @@ class AccountsMutation:
     )
     async def sign_up(self, info: Info, input: SignUpInput) -> AuthPayload | None:
         asked, context = validated(SignUpRequest, input), info.context
-        return _answer(info, await context.services.sign_up.sign_up(context.repositories.unscoped, asked, context.request))
+        return await _answer(info, await context.services.sign_up.sign_up(context.repositories.unscoped, asked, context.request))
 
     @mutation(access=public, rate=Rate("10/minute", per=Per.ADDRESS), description="Open a session with an email and a password.")
     async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:
         context = info.context
         repositories = context.repositories.unscoped
-        return _answer(info, await context.services.sign_in.sign_in(repositories, input.email, input.password, context.request))
+        return await _answer(info, await context.services.sign_in.sign_in(repositories, input.email, input.password, context.request))
 
     @mutation(access=signed_in, description="End the session that the request came with.")
     async def sign_out(self, info: Info) -> SignOutPayload | None:

@@ -12,9 +12,14 @@ from starlette.responses import Response
 from app.api.context import RequestInfo
 from app.api.request import RequestRefused
 
+NO_COOKIES: dict[str, str] = {}
 SAFE_FETCH_SITES = ("same-origin", "none")
 CSRF_HEADERS = ("x-csrf", "x-requested-with", "apollo-require-preflight", "x-apollo-operation-name")
 """Headers that no form and no other site's script can send without asking us first (Fetch, "CORS-safelisted request-header")."""
+
+CART_HEADER = "x-cart-token"
+MAX_CART_TOKEN = 100
+"""Longer than any of ours."""
 
 Network = IPv4Network | IPv6Network
 
@@ -36,16 +41,25 @@ class Clients:
         """The session cookie's name. `__Host-` pins it to this host (RFC 6265bis, 4.1.3.2), which browsers allow over HTTPS only."""
         return "__Host-session" if self.secure else "session"
 
+    @property
+    def cart_cookie(self) -> str:
+        """The name of the cookie with the token of a guest's carts."""
+        return "__Host-cart" if self.secure else "cart"
+
     def info(self, request: HTTPConnection) -> RequestInfo:
-        """Raises `RequestRefused` for an Authorization header that is none of ours. A bearer token wins over the cookie."""
+        """Raises `RequestRefused` for an Authorization header that is none of ours. A header wins over a cookie."""
         bearer = _bearer(request)
-        cookie = request.cookies.get(self.cookie) if bearer is None and "cookie" in request.headers else None
+        cookies = request.cookies if "cookie" in request.headers else NO_COOKIES
+        cookie = cookies.get(self.cookie) if bearer is None else None
+        cart, cart_cookie = request.headers.get(CART_HEADER), cookies.get(self.cart_cookie)
         return RequestInfo(
             id=request.scope.get("state", {}).get("request_id", ""),
             ip_address=self.address(request),
             user_agent=request.headers.get("user-agent", "")[:500] or None,
             token=bearer or cookie or None,
             by_cookie=bool(cookie),
+            cart_token=_cart_token(cart or cart_cookie),
+            cart_by_cookie=bool(cart_cookie) and not cart,
         )
 
     def address(self, request: HTTPConnection) -> str | None:
@@ -63,7 +77,8 @@ class Clients:
 
         A request with a bearer token is safe: no browser adds one by itself. Raises `RequestRefused`.
         """
-        if info.by_cookie and not self._is_own(request):
+        by_cookie = info.by_cookie or (info.token is None and info.cart_by_cookie)
+        if by_cookie and not self._is_own(request):
             raise RequestRefused(
                 403, "A change by cookie must come from a page of this host or an allowed origin, or carry the header X-CSRF: 1."
             )
@@ -80,20 +95,24 @@ class Clients:
             return origin in self.origins or urlsplit(origin).netloc == headers.get("host")
         return "sec-fetch-site" not in headers and any(name in headers for name in CSRF_HEADERS)
 
-    def write_session(self, request: Request, info: RequestInfo, response: Response) -> None:
-        """Give or take the session cookie where the operation said so.
+    def write_cookies(self, request: Request, info: RequestInfo, response: Response) -> None:
+        """Give or take the cookies of the session and of a guest's carts where the operation said so.
 
         Only a browser gets one, which is known by the headers that scripts cannot forge (Fetch Metadata, Origin); other clients hold the
-        token that the payload has. A page of a foreign origin gets none: it would sign its visitor in as somebody else.
+        tokens that the payload has. A page of a foreign origin gets none: it would sign its visitor in as somebody else.
         """
-        session = info.reply.session
-        if session is None:
+        session, cart = info.reply.session, info.reply.cart
+        if session is None and cart is None:
             return
-        browser = "sec-fetch-site" in request.headers or "origin" in request.headers
-        if not (info.by_cookie or (browser and self._is_own(request))):
-            return
-        lifetime = max(0, int((session.expires_at - datetime.now(UTC)).total_seconds()))
-        response.set_cookie(self.cookie, session.token, max_age=lifetime, path="/", secure=self.secure, httponly=True, samesite="lax")
+        browser = ("sec-fetch-site" in request.headers or "origin" in request.headers) and self._is_own(request)
+        if session is not None and (info.by_cookie or browser):
+            lifetime = int((session.expires_at - datetime.now(UTC)).total_seconds())
+            self._set_cookie(response, self.cookie, session.token, lifetime)
+        if cart is not None and (info.cart_by_cookie or browser):
+            self._set_cookie(response, self.cart_cookie, cart.token, cart.lifetime)
+
+    def _set_cookie(self, response: Response, name: str, value: str, lifetime: int) -> None:
+        response.set_cookie(name, value, max_age=max(0, lifetime), path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def _is_proxy(self, address: str) -> bool:
         return _is_address(address) and any(ip_address(address) in network for network in self.proxies)
@@ -107,6 +126,11 @@ def _bearer(request: HTTPConnection) -> str | None:
     if token and scheme.lower() != "bearer":
         raise RequestRefused(401, "Authorization must be `Bearer <token>`.", {"WWW-Authenticate": "Bearer"})
     return token.strip() or None
+
+
+def _cart_token(given: str | None) -> str | None:
+    """A token as we may have made it; anything else stands for no cart."""
+    return given if given and len(given) <= MAX_CART_TOKEN and given.isascii() else None
 
 
 def _is_address(text: str) -> bool:

@@ -20,6 +20,7 @@ class Reply:
     quotas: dict[str, tuple[str, Standing]] = field(default_factory=dict)
     """By the name of a quota, its policy as `RateLimit-Policy` writes it, and how the caller stands."""
     session: "SessionCookie | None" = None
+    cart: "CartCookie | None" = None
 
 
 FORGOTTEN = datetime.min.replace(tzinfo=UTC)
@@ -33,6 +34,14 @@ class SessionCookie:
     expires_at: datetime = FORGOTTEN
 
 
+@dataclass(frozen=True)
+class CartCookie:
+    """The token of a guest's carts that a browser is to keep for so many seconds; without a token, the one that it is to forget."""
+
+    token: str = field(default="", repr=False)
+    lifetime: int = 0
+
+
 @dataclass(slots=True)
 class RequestInfo:
     """Where a request came from; kept with sessions."""
@@ -43,6 +52,9 @@ class RequestInfo:
     token: str | None = field(default=None, repr=False)
     by_cookie: bool = False
     """Whether the token came in a cookie, which a browser also sends when another site makes it ask."""
+    cart_token: str | None = field(default=None, repr=False)
+    """What a guest's carts are known by, who may become a shopper with this request."""
+    cart_by_cookie: bool = False
     reply: Reply = field(default_factory=Reply, repr=False, compare=False)
 
 
@@ -74,6 +86,15 @@ class Context:
     def drop_session(self) -> None:
         """A browser forgets its session."""
         self.request.reply.session = SessionCookie()
+
+    def keep_cart(self, token: str, lifetime: int) -> None:
+        """A browser that asked gets the token of its carts as a cookie, for so many seconds; others keep it themselves."""
+        self.request.reply.cart = CartCookie(token, lifetime)
+
+    def drop_cart(self) -> None:
+        """The carts are somebody's now: a browser forgets their token."""
+        if self.request.cart_by_cookie:
+            self.request.reply.cart = CartCookie()
 
     def signed_in_as(self, viewer: Viewer) -> None:
         """Go on as another viewer: after a sign-in, the fields of the payload are read with the new account's rights."""

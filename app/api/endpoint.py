@@ -113,7 +113,7 @@ class GraphQLEndpoint:
             response = _response({"errors": [{"message": refused.message}]}, media_type, refused.status, refused.headers)
         if info is not None:
             response.raw_headers += rate_headers(info.reply)
-            self._edge.clients.write_session(request, info, response)
+            self._edge.clients.write_cookies(request, info, response)
         return response
 
     async def _answer(self, request: Request, info: RequestInfo, media_type: str) -> Response:

@@ -27,6 +27,7 @@ __all__ = [
     "Access",
     "Guard",
     "Inherited",
+    "OwnOrGuests",
     "as_parent",
     "by_type",
     "check",
@@ -35,6 +36,7 @@ __all__ = [
     "mine",
     "of_others",
     "own",
+    "own_or_guests",
     "personal",
     "protected",
     "public",
@@ -75,6 +77,14 @@ class RequiresForOthers:
 
 
 @strawberry.schema_directive(
+    locations=PLACES,
+    description="Open to everybody for what is its own, to guests by the token of their carts; what is not its own needs this permission.",
+)
+class GuestsOwn:
+    permission: str
+
+
+@strawberry.schema_directive(
     locations=[Location.FIELD_DEFINITION], description="Open to whoever sees the object that it belongs to, whatever that takes."
 )
 class AsParent:
@@ -85,6 +95,8 @@ def directive_of(access: Access) -> object:
     """The access as the printed schema shows it."""
     if isinstance(access, Inherited):
         return AsParent()
+    if isinstance(access, OwnOrGuests):
+        return GuestsOwn(permission=access.permission or "")
     if isinstance(access, Personal | Own):
         return RequiresForOthers(permission=access.permission or "")
     if access.permission:
@@ -120,6 +132,14 @@ class Own(Access):
 
 
 @dataclass(frozen=True)
+class OwnOrGuests(Own):
+    """Open to everybody, for what is its own: of a guest, what its token opens. Row scopes show those without an account nothing else."""
+
+    def allows(self, viewer: Viewer) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class Inherited(Access):
     """Open to whoever sees the object that the field belongs to: a door that is meant to be open."""
 
@@ -149,6 +169,11 @@ def requires(permission: str) -> Access:
 def own(permission: str) -> Access:
     """One's own without, those of the store that one works for with the permission."""
     return Own(authenticated=True, permission=permission)
+
+
+def own_or_guests(permission: str) -> Access:
+    """As `own`, and for guests, who hold a token for what is theirs."""
+    return OwnOrGuests(permission=permission)
 
 
 def show_directive(field: StrawberryField, directive: object) -> None:

@@ -17,7 +17,7 @@ from app.api.cache_control import NEVER, CachePolicies, Policy
 from app.api.documents import Document
 from app.core.answers import Answers, Place
 from app.core.metrics import Metrics
-from app.core.security import ANONYMOUS, Viewer
+from app.core.security import Viewer, ViewerKind
 from app.core.tagging import TAGGED
 from app.core.tags import ANY, tag
 from app.execution.running import Bound, Run
@@ -35,8 +35,11 @@ class ResponseCache:
         self._hits, self._misses, self._joined = (metrics.response_cache.labels(result) for result in ("hit", "miss", "joined"))
 
     def policy(self, document: Document, operation: OperationDefinitionNode, viewer: Viewer) -> Policy:
-        """Whether and how long an answer may be kept. What somebody gets who is known may be meant for nobody else."""
-        return self._policies.policy(document, operation) if viewer == ANONYMOUS else NEVER
+        """Whether and how long an answer may be kept. What somebody gets who is known may be meant for nobody else.
+
+        A guest is told apart by its carts alone, of which no answer is kept: their changes are told to nobody.
+        """
+        return self._policies.policy(document, operation) if viewer.kind is ViewerKind.ANONYMOUS else NEVER
 
     async def answer(self, place: Place, make: Make) -> bytes | None:
         """The answer of a place, kept or made; what `make` gives and raises where it cannot be kept."""

@@ -4,7 +4,7 @@ import strawberry
 
 from app.api.connection import Connection, connection
 from app.api.lookup import single
-from app.api.permissions import own, public
+from app.api.permissions import own, own_or_guests, public
 from app.api.scalars import decode_id
 from app.carts.types import Cart, CartFilter, CartOrder
 from app.core.security import Viewer
@@ -16,14 +16,17 @@ def _cart(_viewer: Viewer, id: strawberry.ID) -> Where:
 
 
 def _my_cart(viewer: Viewer) -> Where | None:
-    user_id = viewer.user_id
-    return None if user_id is None else {"user_id": user_id, "status": "ACTIVE"}
+    if viewer.cart_token_hash is not None:
+        return {"cart_token_hash": viewer.cart_token_hash, "status": "ACTIVE"}
+    return None if viewer.user_id is None else {"user_id": viewer.user_id, "status": "ACTIVE"}
 
 
 @strawberry.type
 class CartQuery:
-    cart: Cart | None = single("carts", _cart, access=own("carts:read"), description="One cart by its id.")
-    my_cart: Cart | None = single("carts", _my_cart, access=public, description="The caller's newest active cart; null when there is none.")
+    cart: Cart | None = single("carts", _cart, access=own_or_guests("carts:read"), description="One cart by its id.")
+    my_cart: Cart | None = single(
+        "carts", _my_cart, access=public, description="The caller's newest active cart, also a guest's; null when there is none."
+    )
     carts: Connection[Cart] = connection(
         "carts",
         access=own("carts:read"),

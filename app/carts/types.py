@@ -1,24 +1,27 @@
 """Carts as GraphQL shows them."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
 
 from app.accounts.types import User
-from app.api.computed import computed
+from app.api.computed import batched, computed
 from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import as_parent, own
+from app.api.permissions import as_parent, own_or_guests
 from app.api.relations import sum_of, to_many, to_one
 from app.api.scalars import MoneyText
 from app.carts import models
+from app.carts.offers import Availability, Offer
 from app.catalog.types import Product
 from app.core import money as amounts
 from app.stores.types import Store
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from app.orders.types import Order
 
 strawberry.enum(models.CartStatus, description="Only ACTIVE carts can change.")
+strawberry.enum(Availability, description="Whether the pieces of a line can be had now.")
 
 
 def line_total(price: Decimal, quantity: int, currency: str) -> MoneyText:
@@ -34,14 +38,43 @@ def line_total(price: Decimal, quantity: int, currency: str) -> MoneyText:
     return MoneyText(amounts.format_amount(amounts.line_total(price, quantity, currency), currency))
 
 
+def _of_offer(shown: Callable[[Offer], Any]) -> Callable[[Any, Sequence[UUID]], Any]:
+    """What lines show of their offers, one statement for all of them."""
+
+    async def compute(repositories: Any, ids: Sequence[UUID]) -> list[Any]:
+        return [None if offer is None else shown(offer) for offer in await repositories.cart_items.find_offers(ids)]
+
+    return compute
+
+
+def _current_price(offer: Offer) -> MoneyText | None:
+    return None if offer.current_price is None else MoneyText(amounts.format_amount(offer.current_price, offer.currency))
+
+
+def _previous_price(offer: Offer) -> MoneyText | None:
+    return MoneyText(amounts.format_amount(offer.price, offer.currency)) if offer.price_changed else None
+
+
 @strawberry.type(description="A line of a cart.")
 class CartItem(Node):
     model = models.CartItem
-    access = own("carts:read")
+    access = own_or_guests("carts:read")
 
     quantity: int
     price: Decimal = money("price", description="Of one piece, when it was put in.")
     line_total: Decimal = computed(line_total, needs=("price", "quantity", "currency"), description="Of all its pieces.")
+    current_price: Decimal | None = batched(
+        _of_offer(_current_price), needs=("id",), description="Of one piece now; null where the product is sold in another currency."
+    )
+    price_changed: bool = batched(
+        _of_offer(lambda offer: offer.price_changed),
+        needs=("id",),
+        description="Whether a piece costs another price than when it was put in.",
+    )
+    previous_price: Decimal | None = batched(
+        _of_offer(_previous_price), needs=("id",), description="Where the price has changed, the one before: that of when it was put in."
+    )
+    availability: Availability = batched(_of_offer(lambda offer: offer.availability), needs=("id",))
     currency: str
     created_at: datetime
     updated_at: datetime
@@ -51,7 +84,7 @@ class CartItem(Node):
 @strawberry.type(description="What a shopper means to buy at a store.")
 class Cart(Node):
     model = models.Cart
-    access = own("carts:read")
+    access = own_or_guests("carts:read")
 
     status: models.CartStatus
     total: Decimal = money("total", description="The sum of the lines.")
@@ -97,3 +130,7 @@ class CartOrder:
 @strawberry.type
 class CartPayload(Payload):
     cart: Cart | None = None
+    cart_token: str | None = strawberry.field(
+        default=None,
+        description="Of a guest: to be sent as `X-Cart-Token`. Whoever has it has the cart; an account takes it over at sign-in.",
+    )

@@ -58,6 +58,8 @@ class Viewer:
     session_id: UUID | None = None
     permissions: frozenset[str] = field(default_factory=frozenset)
     key: KeyUse | None = None
+    cart_token_hash: str | None = None
+    """Of somebody who has not signed in: what the token of its carts hashes to."""
 
     def __hash__(self) -> int:
         return self._hash
@@ -65,7 +67,7 @@ class Viewer:
     @cached_property
     def _hash(self) -> int:
         """Kept, because hashing an enum and three UUIDs takes Python as long as looking up what is cached by viewer."""
-        return hash((self.kind, self.user_id, self.store_id, self.session_id, self.permissions, self.key))
+        return hash((self.kind, self.user_id, self.store_id, self.session_id, self.permissions, self.key, self.cart_token_hash))
 
     def can(self, permission: str) -> bool:
         """Whether the viewer holds a permission such as `products:write`."""
@@ -87,7 +89,9 @@ class Viewer:
     @cached_property
     def scope_values(self) -> dict[str, Any]:
         """The values behind the bound parameters of row scopes (`core.scope`)."""
-        values = {"viewer_id": self.user_id}
+        if self.kind is ViewerKind.ANONYMOUS:
+            return {"viewer_id": None, "viewer_cart_token_hash": self.cart_token_hash}
+        values: dict[str, Any] = {"viewer_id": self.user_id}
         if self.kind is ViewerKind.STAFF:
             values["viewer_store_id"] = self.store_id
             for name in STORE_RESOURCES:
@@ -104,6 +108,11 @@ def store_parameter(resource: str, action: str) -> str:
 
 ANONYMOUS = Viewer()
 SYSTEM = Viewer(kind=ViewerKind.SYSTEM, permissions=frozenset({f"{ANY}:{ANY}"}))
+
+
+def guest(cart_token: str) -> Viewer:
+    """Somebody who has not signed in and holds the token of its carts."""
+    return Viewer(cart_token_hash=token_hash(cart_token))
 
 
 def new_token() -> str:

@@ -7,6 +7,7 @@ from app.api.inputs import IdInput
 from app.api.mutations import mutation, shown
 from app.api.permissions import own
 from app.api.scalars import decode_id
+from app.orders.agreement import Agreement
 from app.orders.types import OrderPayload
 
 WRITE = own("orders:write")
@@ -17,6 +18,12 @@ class CreateOrderInput:
     cart_id: strawberry.ID
     payment_method: str
     idempotency_key: str | None = strawberry.field(default=None, description="The same key gives the same order again.")
+    accept_price_changes: bool = strawberry.field(
+        default=False, description="Without it, what has become dearer since it was put in is not ordered: PRICE_CHANGED names it."
+    )
+    cart_version: int | None = strawberry.field(
+        default=None, description="The version that the caller saw: CONFLICT, if the cart has changed since."
+    )
 
 
 @strawberry.input
@@ -37,7 +44,8 @@ class OrderMutation:
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderPayload | None:
         cart_id = decode_id(input.cart_id, "Cart", "cartId")
         orders = info.context.repositories.orders
-        return OrderPayload(order=await orders.create_from_cart(cart_id, input.payment_method, input.idempotency_key))
+        agreement = Agreement(input.accept_price_changes, input.cart_version)
+        return OrderPayload(order=await orders.create_from_cart(cart_id, input.payment_method, input.idempotency_key, agreement))
 
     @mutation(access=WRITE, description="Charge for a pending order: it becomes COMPLETED, or FAILED when the charge is declined.")
     async def process_payment(self, info: Info, input: ProcessPaymentInput) -> OrderPayload | None:

@@ -22,7 +22,7 @@ from graphql import (
 
 from app.api.declared import declarations
 from app.api.node import node_type
-from app.api.permissions import Access, Guard, Inherited, Own, directive_of
+from app.api.permissions import Access, Guard, Inherited, Own, OwnOrGuests, directive_of
 from app.api.scopes import DEFINITION
 from app.core.batch import Batch
 from app.core.security import ANONYMOUS
@@ -30,7 +30,7 @@ from app.execution.declarations import Declarations, Relation
 from app.repositories import Repositories
 from app.schema import create_schema, printed_schema
 
-ACCESS_DIRECTIVES = {"public", "authenticated", "requires", "requiresForOthers", "asParent"}
+ACCESS_DIRECTIVES = {"public", "authenticated", "requires", "requiresForOthers", "guestsOwn", "asParent"}
 ROOTS = {"Query", "Mutation", "Subscription"}
 
 
@@ -88,6 +88,8 @@ def expected(access: Access) -> str:
 
 def strictness(access: Access) -> int:
     """How much an access asks for: nothing, an account, an account and for others a permission, a permission."""
+    if isinstance(access, OwnOrGuests):
+        return 0
     if isinstance(access, Own):
         return 2
     return 3 if access.permission else int(access.authenticated)

@@ -18,7 +18,7 @@ from graphql import GraphQLArgument, GraphQLField, GraphQLInputField, GraphQLInp
 
 from app.schema import create_schema
 from tests.access.selection import everything
-from tests.access.world import HARBOUR, MARK, MARKET, NODES, Person, World
+from tests.access.world import HARBOUR, MARK, MARKET, NODES, Person, World, key
 
 SCHEMA = create_schema()._schema
 REFUSALS = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "BAD_USER_INPUT"}
@@ -216,6 +216,12 @@ async def _emptied_cart(world: World, sender: Person) -> dict[str, Any]:
     return {"cartId": filled["cartId"], "productId": filled["productId"]}
 
 
+async def _accepted_cart(world: World, _: Person) -> dict[str, Any]:
+    cart = await world.cart(world.victim, HARBOUR, world.public["Product"])
+    await world.connection.execute("update cart_items set price = 9 where cart_id = $1", key(cart))
+    return {"cartId": cart}
+
+
 async def _ordered_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"]), "paymentMethod": "card"}
 
@@ -274,6 +280,7 @@ ATTACKS = {
     "updateCartItem.input.productId": [Attack(_quantity_of_hidden_product, None)],
     "removeFromCart.input.cartId": [Attack(_emptied_cart)],
     "removeFromCart.input.productId": [Attack(_line_of_hidden_product, None)],
+    "acceptPrices.input.cartId": [Attack(_accepted_cart)],
     "createOrder.input.cartId": [Attack(_ordered_cart)],
     "processPayment.input.orderId": [Attack(_paid_order)],
     "cancelOrder.input.id": [Attack(_cancelled_order)],

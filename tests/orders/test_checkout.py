@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.money import line_total
 from app.core.security import ANONYMOUS, ViewerKind
+from app.orders.agreement import Agreement
 from app.orders.models import OrderCreate, OrderItemCreate, OrderStatus, PaymentCreate, PaymentStatus
 from app.orders.repository import PlacedOrder
 from tests.shop import ADMINISTRATOR, Shop, refused
@@ -29,7 +30,7 @@ async def test_an_order_holds_what_the_cart_held_as_it_is_sold_now(shop: Shop) -
     ann, tea, pot = await shop.viewer(), await shop.product("2.50", sku="TEA-1"), await shop.product("19.99")
     cart = await shop.cart(ann, (tea, 3), (pot, 1))
     await shop.repositories.products.update_by_id(tea.id, {"price": Decimal(3), "name": "Green tea"})
-    order = await shop.of(ann).orders.create_from_cart(cart.id, "card", "key-1")
+    order = await shop.of(ann).orders.create_from_cart(cart.id, "card", "key-1", Agreement(accept_price_changes=True))
     assert (order.status, order.total, order.currency, order.payment_method) == ("PENDING", Decimal("28.99"), "USD", "card")
     assert (order.user_id, order.cart_id, order.store_id) == (ann.user_id, cart.id, shop.store.id)
     items = await shop.of(ann).order_items.find_by_order(order.id)

@@ -6,24 +6,21 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, any_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.catalog.models import Product, ProductCreate, ProductStatus, ProductUpdate
 from app.catalog.repository.inventory import InventoryRepository
-from app.catalog.repository.scope import LINKS, sold_by, sold_by_own_alone
+from app.catalog.repository.scope import LINKS, STORES, sold_by, sold_by_own_alone, sold_in, sold_somewhere
 from app.core.batch import one_by
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.scope import of_store
 from app.core.security import ViewerKind
-from app.stores.models import Store, StoreStatus
 from app.stores.repository import StoreRepository
-
-STORES = Store.__table__  # type: ignore[attr-defined]
 
 
 class ProductRepository(Repository[Product]):
@@ -156,16 +153,9 @@ class ProductRepository(Repository[Product]):
         columns = self.table.c
         given = columns.id == any_(bindparam("ids", type_=ARRAY(PG_UUID(as_uuid=True))))
         active = columns.status == ProductStatus.ACTIVE.value
-        return self.base(scoped=False).where(given, active, ~columns.is_deleted, self._sold(in_store))
-
-    def _sold(self, in_store: bool) -> ColumnElement[bool]:
-        """That the store `:store_id` sells the product and is open; or that any store does, or that no store ever had it."""
-        link = LINKS.c.product_id == self.table.c.id
-        store = (STORES.c.id == LINKS.c.store_id, STORES.c.status == StoreStatus.ACTIVE.value, ~STORES.c.is_deleted)
-        open_store = exists().where(link, *store)
-        if in_store:
-            return open_store.where(LINKS.c.store_id == bindparam("store_id", type_=PG_UUID(as_uuid=True)))
-        return or_(open_store, ~exists().where(link))
+        store_id = bindparam("store_id", type_=PG_UUID(as_uuid=True))
+        sold = sold_in(self.table, store_id) if in_store else sold_somewhere(self.table)
+        return self.base(scoped=False).where(given, active, ~columns.is_deleted, sold)
 
     def _many_links(self) -> Any:
         ids = ARRAY(PG_UUID(as_uuid=True))

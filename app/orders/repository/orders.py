@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import ColumnElement, func, select
 
 from app.carts.models import MAX_LINES, Cart
-from app.carts.repository import CartItemRepository, CartRepository, require_active
+from app.carts.repository import CartItemRepository, CartRepository, require_active, unchanged
 from app.catalog.models import Product
 from app.catalog.repository import InventoryRepository, ProductRepository
 from app.catalog.repository.inventory import Cause
@@ -29,6 +29,7 @@ from app.core.repository import as_values, transactional
 from app.core.scope import own_or_of_store
 from app.core.security import Viewer, ViewerKind
 from app.core.status import StatusRepository, invalid_transition
+from app.orders.agreement import Agreement
 from app.orders.models import (
     Checkout,
     Order,
@@ -47,6 +48,7 @@ from app.orders.repository.items import OrderItemRepository
 from app.orders.repository.payments import STAMPS as PAYMENT_STAMPS
 from app.orders.repository.payments import PaymentRepository
 
+AS_SHOWN = Agreement()
 KEY_OF_OTHER_ORDER = "this idempotency key has made another order; use a new key for each"
 EVENTS = {
     OrderStatus.PENDING: OrderEventKind.RESERVED,
@@ -128,11 +130,14 @@ class OrderRepository(StatusRepository[Order]):
         return placed.order
 
     @transactional
-    async def create_from_cart(self, cart_id: UUID, payment_method: str, idempotency_key: str | None = None) -> Order:
+    async def create_from_cart(
+        self, cart_id: UUID, payment_method: str, idempotency_key: str | None = None, agreement: Agreement = AS_SHOWN
+    ) -> Order:
         """Order what is in a cart: prices are read again, stock is reserved, and the cart, at these prices, becomes CONVERTED.
 
-        The same key of a user gives the same order again. Raises `UserError`: no such cart, not active, empty, a product not for sale or
-        out of stock, a key of another order. Raises pydantic's `ValidationError` for texts that are too long.
+        The same key of a user gives the same order again. Raises `UserError`: no such cart, not active, empty, changed since it was seen, a
+        product dearer than it was shown, not for sale or out of stock, a key of another order. Raises pydantic's `ValidationError` for
+        texts that are too long.
         """
         checkout = Checkout(payment_method=payment_method, idempotency_key=idempotency_key)
         carts = self.repositories.of(CartRepository)
@@ -145,7 +150,7 @@ class OrderRepository(StatusRepository[Order]):
         cart = require_active(found)
         if cart.user_id is None:
             raise UserError(ErrorCode.FORBIDDEN, "the cart is a guest's; it can be ordered after signing in", "cart_id")
-        lines, repriced = await self._priced_lines(cart)
+        lines, repriced = await self._priced_lines(unchanged(cart, agreement.cart_version), agreement)
         order = {**_copied(cart), **as_values(checkout), "cart_id": cart_id, "total": _total(lines)}
         await carts.convert(cart, order["total"], repriced)
         return (await self._create(order, lines)).order
@@ -226,7 +231,7 @@ class OrderRepository(StatusRepository[Order]):
             raise UserError(ErrorCode.CONFLICT, KEY_OF_OTHER_ORDER, "idempotency_key")
         return found
 
-    async def _priced_lines(self, cart: Cart) -> tuple[list[dict[str, Any]], dict[UUID, Decimal]]:
+    async def _priced_lines(self, cart: Cart, agreement: Agreement) -> tuple[list[dict[str, Any]], dict[UUID, Decimal]]:
         """The cart's lines at the products' present prices, and the prices that are new to the cart."""
         items = await self.repositories.unscoped.of(CartItemRepository).find_by_cart_id(cart.id)
         if not items:
@@ -237,6 +242,7 @@ class OrderRepository(StatusRepository[Order]):
         if gone:
             names = ", ".join(product.name for product in (await self._sold(gone)).values())
             raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, f"no longer for sale here, take out of the cart: {names}", "cart_id")
+        agreement.check(items, sold)
         lines = [_line(sold[item.product_id], item.quantity) for item in items]
         return lines, {item.product_id: sold[item.product_id].price for item in items if item.price != sold[item.product_id].price}
 

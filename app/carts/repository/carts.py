@@ -1,4 +1,4 @@
-"""Carts, their lines and the attempts to win them back: every statement on them.
+"""Carts: every statement on them.
 
 Whoever changes a cart locks its row first, so lines, total and version always agree, and an order sees a cart that nobody is changing.
 """
@@ -8,32 +8,28 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, Cart, CartItem, CartStatus, RecoveryEvent, RecoveryStatus
+from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, Cart, CartStatus
+from app.carts.repository.items import CartItemRepository
+from app.carts.repository.scope import ITEMS, cart_rows
 from app.catalog.models import Product
 from app.catalog.repository import ProductRepository
-from app.core.batch import many_by
 from app.core.changes import Announced
 from app.core.errors import Conflict, ErrorCode, InvalidValue, NotFound, UserError
-from app.core.model import MONEY
-from app.core.paging import NEWEST_FIRST, Sort
-from app.core.repository import Repository, transactional
-from app.core.scope import own_or_of_store, store_rows
+from app.core.paging import NEWEST_FIRST
+from app.core.repository import transactional
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
 
-CARTS = Cart.__table__  # type: ignore[attr-defined]
-ITEMS = CartItem.__table__  # type: ignore[attr-defined]
 OBTAIN_ATTEMPTS = 5
 """How often a cart may be ordered by another request between finding and locking it."""
 
 
 class CartRepository(StatusRepository[Cart]):
-    """Shoppers see their carts, staff the carts of their store; only its shopper changes a cart, or who may write carts.
+    """Shoppers see their carts, guests those of their token, staff the carts of their store; only its shopper changes a cart, or who may
+    write carts.
 
     Every change counts the version.
     """
@@ -46,10 +42,10 @@ class CartRepository(StatusRepository[Cart]):
     }
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return own_or_of_store(table, viewer, "carts")
+        return cart_rows(table, viewer)
 
     def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return own_or_of_store(table, viewer, "carts", "write")
+        return cart_rows(table, viewer, "write")
 
     async def find_by_user(self, user_id: UUID) -> list[Cart]:
         return await self.find_many({"user_id": user_id}, NEWEST_FIRST)
@@ -67,20 +63,28 @@ class CartRepository(StatusRepository[Cart]):
     @transactional
     async def obtain_active(self, user_id: UUID, store_id: UUID | None, currency: str) -> Cart:
         """The user's ACTIVE cart at a store, made if there is none and locked. Callers that race get the same one."""
-        return await self._obtain(user_id, store_id, currency)
+        return await self._obtain({"user_id": user_id}, store_id, currency)
 
     @transactional
     async def put_in(
-        self, user_id: UUID, product_id: UUID, quantity: int, *, cart_id: UUID | None = None, store_id: UUID | None = None
+        self,
+        user_id: UUID | None,
+        product_id: UUID,
+        quantity: int,
+        *,
+        cart_id: UUID | None = None,
+        store_id: UUID | None = None,
+        version: int | None = None,
     ) -> Cart:
         """Add pieces of a product to a cart: the one given, or else the user's active one at the store, made if there is none.
 
-        The store is by default the oldest that sells the product. Raises `UserError` as `add_item` does.
+        Without a user it is the guest's whose token the viewer holds. The store is by default the oldest that sells the product. Raises
+        `UserError` as `add_item` does.
         """
         if cart_id is None:
-            cart = await self._obtain_for(user_id, product_id, store_id)
+            cart = unchanged(await self._obtain_for(user_id, product_id, store_id), version)
         else:
-            cart = await self.lock_active(cart_id)
+            cart = await self.lock_active(cart_id, version)
             if store_id not in (None, cart.store_id):
                 raise UserError(ErrorCode.INVALID, "the cart is of another store; leave storeId out", "store_id")
         return await self._add(cart, product_id, quantity)
@@ -94,9 +98,9 @@ class CartRepository(StatusRepository[Cart]):
         return await self._add(await self.lock_active(cart_id), product_id, quantity)
 
     @transactional
-    async def update_item(self, cart_id: UUID, product_id: UUID, quantity: int) -> Cart:
+    async def update_item(self, cart_id: UUID, product_id: UUID, quantity: int, version: int | None = None) -> Cart:
         """Set how many pieces of a product an active cart holds; 0 removes it. Raises `UserError`."""
-        await self.lock_active(cart_id)
+        await self.lock_active(cart_id, version)
         line = {"cart_id": cart_id, "product_id": product_id}
         items = self._items()
         changed = await (items.update_many(line, {"quantity": quantity}) if quantity else items.delete_many(line))
@@ -104,9 +108,21 @@ class CartRepository(StatusRepository[Cart]):
             raise UserError(ErrorCode.NOT_FOUND, "this product is not in the cart", "product_id")
         return await self._recalculated(cart_id)
 
-    async def remove_item(self, cart_id: UUID, product_id: UUID) -> Cart:
+    async def remove_item(self, cart_id: UUID, product_id: UUID, version: int | None = None) -> Cart:
         """Take a product out of an active cart. Raises `UserError`."""
-        return await self.update_item(cart_id, product_id, 0)
+        return await self.update_item(cart_id, product_id, 0, version)
+
+    @transactional
+    async def accept_prices(self, cart_id: UUID, version: int | None = None) -> Cart:
+        """Let every line of an active cart have its product's present price: the shopper has seen them. Raises `UserError`."""
+        cart = await self.lock_active(cart_id, version)
+        items = self._items()
+        offers = await items.find_offers([item.id for item in await items.find_by_cart_id(cart_id)])
+        new = {offer.product_id: offer.current_price for offer in offers if offer and offer.current_price and offer.price_changed}
+        if not new:
+            return cart
+        await items.reprice(cart_id, new)
+        return await self._recalculated(cart_id)
 
     @transactional
     async def clear_cart(self, cart_id: UUID) -> Cart:
@@ -138,29 +154,41 @@ class CartRepository(StatusRepository[Cart]):
         stamp = self._conversion(CartStatus.CONVERTED)
         return await self._become(cart.id, CartStatus.CONVERTED, {CartStatus.ACTIVE}, converted_at=stamp, total=total)
 
-    async def lock_active(self, cart_id: UUID) -> Cart:
-        """The active cart, locked. Raises `UserError` when there is none that the viewer may change, or it is not active."""
-        return require_active(await self.lock_by_id(cart_id))
+    async def lock_active(self, cart_id: UUID, version: int | None = None) -> Cart:
+        """The active cart, locked.
+
+        Raises `UserError` when there is none that the viewer may change, it is not active, or it has another version than the caller saw.
+        """
+        return unchanged(require_active(await self.lock_by_id(cart_id)), version)
 
     # --- Steps
 
     def _conversion(self, status: CartStatus) -> Any:
         return self.repositories.now() if status is CartStatus.CONVERTED else None
 
-    def _items(self) -> "CartItemRepository":
+    def _items(self) -> CartItemRepository:
         return self.repositories.unscoped.of(CartItemRepository)
 
-    async def _obtain_for(self, user_id: UUID, product_id: UUID, store_id: UUID | None) -> Cart:
+    async def _obtain_for(self, user_id: UUID | None, product_id: UUID, store_id: UUID | None) -> Cart:
         products = self.repositories.unscoped.of(ProductRepository)
         store_id = store_id or await products.find_oldest_store_id(product_id)
         product = await self._for_sale(product_id, store_id)
-        return await self._obtain(user_id, store_id, product.currency)
+        return await self._obtain(self._owner(user_id), store_id, product.currency)
 
-    async def _obtain(self, user_id: UUID, store_id: UUID | None, currency: str) -> Cart:
-        owner = {"user_id": user_id, "store_id": store_id}
+    def _owner(self, user_id: UUID | None) -> dict[str, Any]:
+        if user_id is not None:
+            return {"user_id": user_id}
+        if self.viewer.cart_token_hash is None:
+            raise UserError(ErrorCode.NOT_FOUND, "sign in, or send the token of your cart", "cart_id")
+        return {"cart_token_hash": self.viewer.cart_token_hash}
+
+    async def _obtain(self, owner: Mapping[str, Any], store_id: UUID | None, currency: str) -> Cart:
+        [by] = owner
+        values = {**owner, "store_id": store_id}
         for _ in range(OBTAIN_ATTEMPTS):
-            found = await self.row(self.statement("lock_active_of", self._active_of), **owner)
-            found = found or await self.row(self.statement("make_active", self._make_active), **owner, currency=currency)
+            found = await self.row(self.statement(("lock_active_of", by), lambda: self._active_of(by)), **values)
+            make = self.statement(("make_active", by), lambda: self._make_active(by))
+            found = found or await self.row(make, **values, currency=currency)
             if found is not None:
                 return found
         raise Conflict("the cart keeps being ordered; try again")
@@ -208,16 +236,16 @@ class CartRepository(StatusRepository[Cart]):
     def _bind(self, name: str) -> Any:
         return bindparam(name, type_=self.columns[name].type)
 
-    def _active_of(self) -> Any:
+    def _active_of(self, owner: str) -> Any:
         columns = self.table.c
-        owned = (columns.user_id == self._bind("user_id"), columns.store_id.is_not_distinct_from(self._bind("store_id")))
+        owned = (columns[owner] == self._bind(owner), columns.store_id.is_not_distinct_from(self._bind("store_id")))
         active = (columns.status == CartStatus.ACTIVE.value, ~columns.is_deleted)
         return select(self.table).where(*owned, *active).with_for_update()
 
-    def _make_active(self) -> Any:
-        row = upsert(self.table).values({name: self._bind(name) for name in ("user_id", "store_id", "currency")})
-        active = text("status = 'ACTIVE' and not is_deleted and user_id is not null")
-        return row.on_conflict_do_nothing(index_elements=["user_id", "store_id"], index_where=active).returning(*self.table.c)
+    def _make_active(self, owner: str) -> Any:
+        row = upsert(self.table).values({name: self._bind(name) for name in (owner, "store_id", "currency")})
+        active = text(f"status = 'ACTIVE' and not is_deleted and {owner} is not null")
+        return row.on_conflict_do_nothing(index_elements=[owner, "store_id"], index_where=active).returning(*self.table.c)
 
     def _add_line(self) -> Any:
         """Adds to a line that is there; gives no row where that would be too many pieces."""
@@ -242,6 +270,13 @@ class CartRepository(StatusRepository[Cart]):
         )
 
 
+def unchanged(cart: Cart, version: int | None) -> Cart:
+    """The cart, if it is as the caller saw it; raises `UserError`."""
+    if version is not None and cart.version != version:
+        raise UserError(ErrorCode.CONFLICT, f"the cart has changed, it is at version {cart.version} now; look at it again", "cart_version")
+    return cart
+
+
 def require_active(cart: Cart | None) -> Cart:
     """The cart, if there is one and it is active; raises `UserError`."""
     if cart is None:
@@ -249,81 +284,3 @@ def require_active(cart: Cart | None) -> Cart:
     if cart.status != CartStatus.ACTIVE:
         raise UserError(ErrorCode.CART_NOT_ACTIVE, f"the cart is {cart.status} and cannot change", "cart_id")
     return cart
-
-
-class CartItemRepository(Repository[CartItem]):
-    """Lines are seen through their cart."""
-
-    model = CartItem
-    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
-        "ck_cart_items_quantity": (ErrorCode.INVALID, "quantity", f"must be between 1 and {MAX_LINE_QUANTITY}"),
-    }
-
-    find_by_cart_ids = many_by("cart_id", sorts=(Sort("created_at"), Sort("id")), limit=MAX_LINES, scoped=False)
-
-    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return exists().where(CARTS.c.id == table.c.cart_id, ~CARTS.c.is_deleted, own_or_of_store(CARTS, viewer, "carts"))
-
-    async def find_by_cart_id(self, cart_id: UUID) -> list[CartItem]:
-        """The lines in the order of their products, in which stock is locked."""
-        return await self.find_many({"cart_id": cart_id}, (Sort("product_id"),))
-
-    async def find_by_product_id(self, product_id: UUID) -> list[CartItem]:
-        return await self.find_many({"product_id": product_id}, NEWEST_FIRST)
-
-    async def find_by_cart_and_product(self, cart_id: UUID, product_id: UUID) -> CartItem | None:
-        return await self.find_first({"cart_id": cart_id, "product_id": product_id})
-
-    async def reprice(self, cart_id: UUID, prices: Mapping[UUID, Decimal]) -> None:
-        """Give lines the present prices of their products."""
-        statement = self.statement("reprice", self._reprice)
-        await self.rows(statement, cart_id=cart_id, product_ids=list(prices), prices=list(prices.values()))
-
-    async def get_cart_items_count(self, cart_id: UUID) -> int:
-        """How many pieces a cart holds."""
-        quantity = func.coalesce(func.sum(self.table.c.quantity), 0)
-        statement = self.statement(
-            "get_cart_items_count", lambda: select(quantity).where(self.table.c.cart_id == bindparam("cart_id"), self.visible(self.table))
-        )
-        return int(await self.value(statement, cart_id=cart_id))
-
-    async def get_cart_total_value(self, cart_id: UUID) -> Decimal:
-        """The sum of the lines, in the cart's currency."""
-        total = func.coalesce(func.sum(self.table.c.quantity * self.table.c.price), 0)
-        statement = self.statement(
-            "get_cart_total_value", lambda: select(total).where(self.table.c.cart_id == bindparam("cart_id"), self.visible(self.table))
-        )
-        return Decimal(await self.value(statement, cart_id=cart_id))
-
-    def _reprice(self) -> Any:
-        ids, prices = bindparam("product_ids", type_=ARRAY(PG_UUID(as_uuid=True))), bindparam("prices", type_=ARRAY(MONEY))
-        given = func.unnest(ids, prices).table_valued("product_id", "price", name="given").render_derived()
-        return (
-            update(self.table)
-            .where(self.table.c.cart_id == bindparam("cart_id"), self.table.c.product_id == given.c.product_id, self.visible(self.table))
-            .values(price=given.c.price, updated_at=func.now())
-            .returning(self.table.c.id)
-        )
-
-
-class RecoveryEventRepository(Repository[RecoveryEvent]):
-    """Attempts to win back carts are for the staff of the cart's store."""
-
-    model = RecoveryEvent
-
-    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return store_rows(table, viewer, "recovery")
-
-    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return store_rows(table, viewer, "recovery", "write")
-
-    async def find_by_cart_id(self, cart_id: UUID) -> list[RecoveryEvent]:
-        return await self.find_many({"cart_id": cart_id}, NEWEST_FIRST)
-
-    async def find_by_status(self, status: RecoveryStatus) -> list[RecoveryEvent]:
-        return await self.find_many({"status": status.value}, NEWEST_FIRST)
-
-    async def update_status(self, id: UUID, status: RecoveryStatus, outcome: str | None = None) -> RecoveryEvent:
-        """Say how an attempt ended. Raises `NotFound`."""
-        change: Mapping[str, Any] = {"status": status.value, **({"outcome": outcome} if outcome else {})}
-        return await self.update_by_id(id, change)
