@@ -3,7 +3,6 @@
 One instance serves /graphql. Authentication and repositories come from outside (`Gateway`), so this file knows no domain.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -37,6 +36,7 @@ from app.api.request import (
 )
 from app.api.response_cache import ResponseCache, place_of
 from app.api.trusted_documents import TrustedDocuments
+from app.core.deadline import TimeLimit
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
@@ -101,6 +101,7 @@ class GraphQLEndpoint:
         self._counted = lru_cache(maxsize=None)(metrics.operations.labels)
         self._options = options
         self._repeated = RepeatedQueries()
+        self._time_limit = TimeLimit(options.timeout)
 
     async def answer(self, request: Request) -> Response:
         media_type = "application/json"
@@ -120,7 +121,7 @@ class GraphQLEndpoint:
         timeout, body = self._options.timeout, None
         try:
             await self._edge.limiter.admit_address(info)
-            async with asyncio.timeout(timeout):
+            with self._time_limit.block():
                 body = await read_body(request, self._options.max_bytes)
                 if media_type == EVENT_STREAM:
                     return await self._edge.streams.answer(request, body, info)
