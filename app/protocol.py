@@ -18,35 +18,22 @@ MOST_WAITING = 64 * 1024
 """Bytes that wait for the end of the turn. Beyond, they are written at once, so that the transport can tell a fast writer to pause."""
 
 STALLED_SECONDS = 30.0
-"""How long a peer may take nothing while much waits to be written, or while the connection is being closed."""
+"""How long a peer may take nothing while much waits to be written, or while the connection is being closed; one that takes little by
+little may go on."""
 
 STOPPING = "stopping"
 """Under which name the state of the application's lifespan has a function that is called when the server is told to stop."""
 
 
 class Impatience:
-    """Cuts a peer off that takes nothing of what is written for too long. Mixed into a protocol, before it."""
+    """What both protocols have: they watch peers that fall behind, and tell the application that the server stops."""
 
     transport: asyncio.Transport
     app_state: dict[str, Any]
-    _alarm: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
         super().pause_writing()  # type: ignore[misc]
-        self._alarm = asyncio.get_running_loop().call_later(STALLED_SECONDS, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()  # type: ignore[misc]
-        self._calm()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._calm()
-        super().connection_lost(exc)  # type: ignore[misc]
-
-    def _calm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        cast(GatheringTransport, self.transport).watch()
 
     def _tell(self) -> bool:
         """Whether there is somebody to tell that the server stops."""
@@ -83,6 +70,7 @@ class GatheringTransport:
         self._call_soon = asyncio.get_running_loop().call_soon
         self._waiting: list[bytes] = []
         self._size = 0
+        self._watched = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -97,10 +85,23 @@ class GatheringTransport:
 
     def close(self) -> None:
         self._flush()
-        if self._transport.get_write_buffer_size() and not self._transport.is_closing():
-            # What still waits holds the connection open until the peer has taken it.
-            asyncio.get_running_loop().call_later(STALLED_SECONDS, self._transport.abort)
         self._transport.close()
+        # What still waits holds the connection open until the peer has taken it.
+        self.watch()
+
+    def watch(self) -> None:
+        """Cut the peer off once it takes nothing of what waits for a while."""
+        waiting = self._transport.get_write_buffer_size()
+        if waiting and not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().call_later(STALLED_SECONDS, self._look, waiting)
+
+    def _look(self, before: int) -> None:
+        self._watched = False
+        if self._transport.get_write_buffer_size() >= before:
+            self._transport.abort()
+        else:
+            self.watch()
 
     def _flush(self) -> None:
         if self._waiting:

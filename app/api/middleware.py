@@ -18,6 +18,9 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}", re.ASCII)
 KNOWN_PATHS = frozenset({"/graphql", "/healthz", "/readyz", "/metrics"})
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
+STREAMED_AFTER = "streamed_after"
+"""Under which name the state of a request has when its answer began to stream: what comes then is no time that an answer took."""
+
 MOST_KINDS = 1000
 """Sets of header names that answers come with; there are a few dozen."""
 
@@ -111,7 +114,8 @@ class Exchange:
             await self._apologise()
         finally:
             self._requests.metrics.in_flight.dec()
-            self._requests.record(self._scope["method"], self._scope["path"], self._status, time.perf_counter() - started)
+            seconds = self._scope["state"].get(STREAMED_AFTER, time.perf_counter()) - started
+            self._requests.record(self._scope["method"], self._scope["path"], self._status, seconds)
 
     async def _respond(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -252,8 +252,14 @@ class Changes:
         self._metrics.changes.labels(entity).inc(len(ids))
 
     async def _heard(self, message: str) -> None:
-        entity, *ids = message.split()
-        if self.subscribers.await_any(entity) and not self._arrived.add(entity, map(UUID, ids)):
+        entity, *texts = message.split()
+        try:
+            ids = [UUID(text) for text in texts]
+        except ValueError:
+            log.error("changes_not_understood", entity=entity)
+            await self._missed()
+            return
+        if self.subscribers.await_any(entity) and not self._arrived.add(entity, ids):
             await self._missed()
 
     async def _missed(self) -> None:

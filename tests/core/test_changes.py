@@ -135,6 +135,24 @@ async def test_a_gap_ends_subscriptions_instead_of_leaving_changes_out(postgres:
     await process.close()
 
 
+async def test_a_message_that_nobody_understands_stops_nothing(postgres: str) -> None:
+    channel = f"changes_{uuid4().hex}"
+    process, other = Changes(PostgresPubSub(postgres, channel), Metrics()), PostgresPubSub(postgres, channel)
+    await process.open(find_all)
+    await other.open(lambda _: asyncio.sleep(0))
+    before = process.subscribers.join([Topic("orders")])
+
+    await other.publish("orders of yesterday")
+
+    with pytest.raises(Fallen, match=Reason.INTERRUPTED):
+        await heard(before)
+    after = process.subscribers.join([Topic("orders")])
+    await process.announce("orders", [ID])
+    assert await heard(after) == ID
+    await other.close()
+    await process.close()
+
+
 async def test_a_row_that_waits_already_is_not_put_twice() -> None:
     subscribers = Subscribers()
     slow = subscribers.join([Topic("orders", "user_id", OWNER), Topic("orders", "id", ID)])

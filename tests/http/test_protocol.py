@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
 from starlette.types import Receive, Scope, Send
 
+from app import protocol
 from app.protocol import MOST_WAITING, GatheringTransport
 from tests.serving import Caller, listening
 
@@ -98,6 +100,43 @@ async def test_a_slow_reader_holds_a_fast_writer_back() -> None:
     assert unread < CHUNKS / 2
     assert flood.sent == CHUNKS
     assert received > CHUNK * CHUNKS
+
+
+class Wall:
+    """Answers in one piece that no socket's buffer takes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * CHUNK * CHUNKS})
+
+
+async def _ask(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=CHUNK)
+    writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    return reader, writer
+
+
+async def test_a_reader_that_takes_little_by_little_gets_all_and_one_that_takes_nothing_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.4)
+    wall: Any = Wall()
+    async with listening(wall) as url:
+        (slow, writing), (stalled, idle) = await _ask(url), await _ask(url)
+        received = 0
+        for _ in range(12):
+            received += len(await slow.readexactly(CHUNK * 20))
+            await asyncio.sleep(0.1)
+        while piece := await slow.read(1024 * 1024):
+            received += len(piece)
+        rest = 0
+        while piece := await stalled.read(1024 * 1024):
+            rest += len(piece)
+        writing.close()
+        idle.close()
+    assert received > CHUNK * CHUNKS
+    assert rest < CHUNK * CHUNKS / 2
 
 
 async def test_pipelined_requests_get_their_answers_in_order(address: str, anonymous: Caller) -> None:

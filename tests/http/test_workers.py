@@ -30,10 +30,10 @@ async def workers(server: Served, count: int) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in map(int, STARTED.findall(server.logged())) if psutil.pid_exists(pid)]
 
 
-async def ask(url: str) -> httpx.Response:
+async def ask(url: str, query: str = PRODUCTS) -> httpx.Response:
     """On a connection of its own, which any of the processes may take."""
     async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-        return await Caller(http).post(PRODUCTS)
+        return await Caller(http).post(query)
 
 
 async def answered(url: str) -> float:
@@ -55,7 +55,8 @@ async def test_processes_are_one_gateway(database_url: str, watcher: asyncpg.Con
         assert (await workers(server, 3))[:1] == [second]
         assert await answered(server.url) == REQUESTS
         async with locked(watcher, "products"):
-            in_flight = [asyncio.create_task(ask(server.url)) for _ in range(4)]
+            # Each another question: of those who ask the same, one does the work.
+            in_flight = [asyncio.create_task(ask(server.url, f"{{ p{n}: products {{ totalCount }} }}")) for n in range(4)]
             await blocked(watcher, len(in_flight))
             stopping = asyncio.create_task(server.stop())
             await eventually(partial(_refused, server.url))

@@ -1,6 +1,8 @@
 """Server-sent events as graphql-sse says in its distinct connections mode."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 from tests.live.conftest import Gateway
 from tests.live.shopping import Shopper, metric
 from tests.live.speaking import CARTS, streaming
-from tests.serving import eventually, listening, running_app, settings_for
+from tests.serving import REPOSITORY, eventually, listening, running_app, settings_for
 
 EVENTS = {"Accept": "text/event-stream"}
 URQL = "application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed"
@@ -43,6 +45,28 @@ async def test_events_come_as_rows_change(live: Gateway, shopper: Shopper) -> No
             name, payload = await listener.event()
             assert (name, payload["data"]["cartUpdated"]["itemCount"]) == ("next", count)
     await open_streams(live, 0)
+
+
+async def test_the_example_of_the_readme(live: Gateway, shopper: Shopper) -> None:
+    found = re.search(r"-d '(\{\"query\": \"subscription.*\})'", (REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    assert found is not None
+    async with streaming(live.url, shopper, json.loads(found.group(1))["query"]) as listener:
+        await open_streams(live, 1)
+        await shopper.fill_cart(live.product_id, 3)
+        (line,) = (await listener.event())[1]["data"]["cartUpdated"]["items"]
+        assert line["quantity"] == 3
+
+
+async def test_a_long_stream_is_no_slow_request(live: Gateway, shopper: Shopper) -> None:
+    async with streaming(live.url, shopper, CARTS):
+        await asyncio.sleep(1.2)
+        slow = await metric(live.http, "http_request_seconds_sum", path="/graphql")
+
+    async def counted() -> bool:
+        return await metric(live.http, "live_connections") == 0
+
+    await eventually(counted)
+    assert await metric(live.http, "http_request_seconds_sum", path="/graphql") < slow + 1
 
 
 async def test_an_event_source_asks_by_get_with_its_cookie(live: Gateway, shopper: Shopper) -> None:

@@ -5,6 +5,7 @@ import base64
 import gc
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -83,6 +84,8 @@ async def break_off(url: str, shopper: Shopper, stage: int) -> None:
         await reader.readexactly(10)
         await asyncio.sleep(0.02)
     writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_nothing_is_kept_of_a_thousand_connections_that_break(

@@ -7,6 +7,7 @@ ask again.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from typing import Any, Final
@@ -24,6 +25,7 @@ from app.api.errors import UNAUTHENTICATED, AccessDenied
 from app.api.live.connections import RETRY_SECONDS, Connection, Connections
 from app.api.live.endings import INTERNAL_ERROR, SIGNED_OUT, Ended, RequestErrors
 from app.api.live.operations import Operations, Payload, Prepared
+from app.api.middleware import STREAMED_AFTER
 from app.api.request import EVENT_STREAM, RequestRefused, read_parameters
 from app.core.metrics import Metrics
 
@@ -87,6 +89,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._kept:
+            scope["state"][STREAMED_AFTER] = time.perf_counter()
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             streaming, left = asyncio.create_task(self._stream(send)), asyncio.create_task(_left(receive))
             try:
