@@ -31,6 +31,8 @@ def _hidden(name: str, value: Any) -> Any:
         return HIDDEN
     if isinstance(value, dict):
         return {key: _hidden(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(name, inner) for inner in value]
     return value
 
 

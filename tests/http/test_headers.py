@@ -1,5 +1,6 @@
 """What answers say to browsers, what production hides from the curious, and what logs leave out."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import fresh_database
+from tests.mail_server import mail_server
 from tests.serving import Caller, gateway, served, settings_for
 
 SHOP = "https://shop.example"
@@ -148,6 +150,10 @@ async def test_no_answer_shows_where_it_was_made(production: Caller, body: bytes
 
 
 SECRET = "a-password-in-no-log"
+NEW_SECRET = "another one that nobody logs"
+MAILED = re.compile(r"token=([\w.-]+)")
+REQUEST_RESET = "mutation ($email: String!) { requestPasswordReset(input: { email: $email }) { requested } }"
+RESET = "mutation ($input: ResetPasswordInput!) { resetPassword(input: $input) { passwordReset } }"
 SIGN_UP = "mutation ($input: SignUpInput!) { signUp(input: $input) { session { token } } }"
 SIGN_IN = "mutation ($input: SignInInput!) { signIn(input: $input) { session { token } } }"
 
@@ -156,7 +162,15 @@ async def test_logs_hold_no_credential_however_it_came(database_url: str, tmp_pa
     account = {"email": "a@example.com", "password": SECRET}
     browser = {"Sec-Fetch-Site": "same-origin"}
     async with (
-        served(tmp_path, DATABASE_URL=database_url, DEMO_DATA="false", LOG_LEVEL="debug") as server,
+        mail_server() as mailbox,
+        served(
+            tmp_path,
+            DATABASE_URL=database_url,
+            DEMO_DATA="false",
+            LOG_LEVEL="debug",
+            MAIL_URL=f"{mailbox.url}?starttls=never",
+            RUN_JOBS="true",
+        ) as server,
         httpx.AsyncClient(base_url=server.url, headers=browser) as http,
     ):
         caller = Caller(http)
@@ -169,10 +183,17 @@ async def test_logs_hold_no_credential_however_it_came(database_url: str, tmp_pa
         await caller.post(f'mutation {{ signIn(input: {{ email: "a@example.com", password: "{SECRET}" ')
         await caller.post("{ me { id } }", Authorization=f"Bearer {token}x")
         await http.get("/graphql", params={"query": HELLO, "variables": f'{{"token": "{token}"}}'})
+        await caller.post(REQUEST_RESET, {"email": account["email"]})
+        (mailed,) = MAILED.findall(await mailbox.last_to(account["email"], "Your new password"))
+        await caller.post(RESET, {"input": {"token": f"{mailed}x", "password": NEW_SECRET}})
+        assert (await caller.post(RESET, {"input": {"token": mailed, "password": NEW_SECRET}})).json()["data"]["resetPassword"][
+            "passwordReset"
+        ]
+        await caller.post(RESET, {"input": {"token": mailed, "password": NEW_SECRET}})
     # A request is logged once its answer is on the way, and the last one perhaps only before the end.
     said = server.logged()
 
     assert said.count('"path": "/graphql"') >= 8
-    assert SECRET not in said
-    assert token not in said
+    for secret in (SECRET, NEW_SECRET, token, mailed):
+        assert secret not in said
     assert "session=" not in said
