@@ -138,6 +138,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "cart_items": {"cart_id": Parent("carts"), "product_id": Parent("products"), "price": 10},
     "recovery_events": {"cart_id": Parent("carts"), "event_type": "cart_abandoned"},
     "orders": {"user_id": Parent("users"), "total": 10},
+    "order_counters": {"last": 1},
     "order_items": {"order_id": Parent("orders"), "product_id": Parent("products"), "name": "Teapot", "price": 10},
     "payments": {"order_id": Parent("orders"), "amount": 10},
     "order_events": {"order_id": Parent("orders"), "kind": "CREATED"},

@@ -40,6 +40,11 @@ class RemoveFromCartInput:
 
 
 @strawberry.input
+class RestoreCartInput:
+    cart_id: strawberry.ID
+
+
+@strawberry.input
 class AcceptPricesInput:
     cart_id: strawberry.ID
     cart_version: int | None = strawberry.field(default=None, description=SEEN)
@@ -84,6 +89,10 @@ class CartMutation:
     async def remove_from_cart(self, info: Info, input: RemoveFromCartInput) -> CartPayload | None:
         cart_id, product_id = decode_id(input.cart_id, "Cart", "cartId"), decode_id(input.product_id, "Product", "productId")
         return CartPayload(cart=await info.context.repositories.carts.remove_item(cart_id, product_id, input.cart_version))
+
+    @mutation(access=WRITE, description="Go on with a cart that was ABANDONED.")
+    async def restore_cart(self, info: Info, input: RestoreCartInput) -> CartPayload | None:
+        return CartPayload(cart=await info.context.repositories.carts.reopen(decode_id(input.cart_id, "Cart", "cartId")))
 
     @mutation(access=WRITE, description="Take the products' present prices for all lines of a cart: the shopper has seen them.")
     async def accept_prices(self, info: Info, input: AcceptPricesInput) -> CartPayload | None:

@@ -94,6 +94,7 @@ class Order(Node):
     model = models.Order
     access = own("orders:read")
 
+    number: int | None = strawberry.field(description="What people call it by: unique in its store, without gaps.")
     status: models.OrderStatus
     total: Decimal = money("total")
     currency: str

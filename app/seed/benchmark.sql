@@ -114,3 +114,9 @@ select uuidv7(at - now()), at, at, order_id, product_id, 'Product ' || product_n
 from (
   select o.at, o.id as order_id, l.* from new_lines l join new_orders o on o.n = l.order_n order by o.n, l.product_id
 ) s;
+
+with numbered as (
+  select id, store_id, row_number() over (partition by store_id order by created_at, id) as number from orders where number is null
+),
+counted as (insert into order_counters (store_id, last) select store_id, max(number) from numbered group by store_id)
+update orders o set number = numbered.number from numbered where numbered.id = o.id;

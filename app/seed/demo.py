@@ -113,6 +113,7 @@ async def _insert_sales(tx: Repositories, sales: Sales) -> None:
     await tx.carts.create_many(sales.carts)
     await tx.cart_items.create_many(sales.cart_items)
     await tx.orders.create_many(sales.orders)
+    await tx.orders.number_all()
     await tx.order_items.create_many(sales.order_items)
     await tx.payments.create_many(sales.payments)
     await tx.of(TestLedger).create_many(sales.charges)

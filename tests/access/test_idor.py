@@ -222,6 +222,12 @@ async def _accepted_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": cart}
 
 
+async def _left_cart(world: World, _: Person) -> dict[str, Any]:
+    cart = await world.cart(world.victim, HARBOUR, world.public["Product"])
+    await world.connection.execute("update carts set status = 'ABANDONED' where id = $1", key(cart))
+    return {"cartId": cart}
+
+
 async def _ordered_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"]), "paymentMethod": "card"}
 
@@ -281,6 +287,7 @@ ATTACKS = {
     "removeFromCart.input.cartId": [Attack(_emptied_cart)],
     "removeFromCart.input.productId": [Attack(_line_of_hidden_product, None)],
     "acceptPrices.input.cartId": [Attack(_accepted_cart)],
+    "restoreCart.input.cartId": [Attack(_left_cart)],
     "createOrder.input.cartId": [Attack(_ordered_cart)],
     "processPayment.input.orderId": [Attack(_paid_order)],
     "cancelOrder.input.id": [Attack(_cancelled_order)],

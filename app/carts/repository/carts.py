@@ -21,7 +21,7 @@ from app.core.errors import Conflict, ErrorCode, InvalidValue, NotFound, UserErr
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import transactional
 from app.core.security import ViewerKind
-from app.core.status import StatusRepository
+from app.core.status import StatusRepository, invalid_transition
 
 OBTAIN_ATTEMPTS = 5
 """How often a cart may be ordered by another request between finding and locking it."""
@@ -146,6 +146,22 @@ class CartRepository(StatusRepository[Cart]):
         Raises `UserError` INVALID_TRANSITION naming both statuses, `NotFound`.
         """
         return await self._become(id, status, status.sources, converted_at=self._conversion(status))
+
+    @transactional
+    async def reopen(self, id: UUID) -> Cart:
+        """Let the shopper go on with a cart that it had left.
+
+        Raises `UserError`: no such cart, ordered or expired, or another one is active at the store.
+        """
+        cart = await self.lock_by_id(id)
+        if cart is None:
+            raise UserError(ErrorCode.NOT_FOUND, "you have no cart with this id", "cart_id")
+        if CartStatus(cart.status) not in CartStatus.ACTIVE.sources:
+            raise invalid_transition("cart", cart.status, CartStatus.ACTIVE, "cart_id")
+        owner = {"user_id": cart.user_id} if cart.user_id else {"cart_token_hash": cart.cart_token_hash}
+        if await self.exists({**owner, "store_id": cart.store_id, "status": CartStatus.ACTIVE.value}):
+            raise UserError(ErrorCode.CONFLICT, "another cart is active at this store; order or empty that one first", "cart_id")
+        return await self.update_status(id, CartStatus.ACTIVE)
 
     async def convert(self, cart: Cart, total: Decimal, repriced: Mapping[UUID, Decimal]) -> Cart:
         """Close a locked, active cart that has been ordered for this total; its lines take the prices that have changed."""

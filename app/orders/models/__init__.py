@@ -2,6 +2,7 @@
 
 from app.orders.models.events import Actor, OrderEvent, OrderEventKind
 from app.orders.models.ledger import TestCharge, TestRefund
+from app.orders.models.numbers import OrderCounter
 from app.orders.models.orders import (
     Checkout,
     Order,
@@ -21,6 +22,7 @@ __all__ = [
     "Capture",
     "Checkout",
     "Order",
+    "OrderCounter",
     "OrderCreate",
     "OrderEvent",
     "OrderEventKind",

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 
 from app.carts.models import QUANTITY_RANGE, Quantity
 from app.core import model
@@ -43,7 +43,7 @@ class Order(Timestamped, table=True):
     """A purchase. One cart gives one order; one `idempotency_key` of a user gives one order.
 
     Each final or failed status has its time, set exactly while the order is in it: retrying a FAILED order clears `failed_at`.
-    `payment_id` is the payment that settled it.
+    `payment_id` is the payment that settled it. `number` is what people call it by, unique in its store.
     """
 
     __tablename__ = "orders"
@@ -61,6 +61,15 @@ class Order(Timestamped, table=True):
         model.newest_first("orders", "store_id"),
         model.newest_first("orders", "status"),
         model.sparse_index("orders", "payment_id"),
+        Index(
+            "uq_orders_store_id_number",
+            "store_id",
+            "number",
+            unique=True,
+            postgresql_where=text("number is not null"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        CheckConstraint("number > 0", name="number_positive"),
     )
 
     cart_id: UUID | None = model.reference("carts.id", "SET NULL", None, unique=True)
@@ -76,6 +85,7 @@ class Order(Timestamped, table=True):
     cancelled_at: datetime | None = model.moment()
     failed_at: datetime | None = model.moment()
     metadata_: dict[str, Any] | None = model.metadata_column()
+    number: int | None = model.column(None)
 
 
 class OrderItem(Timestamped, table=True):

@@ -45,6 +45,7 @@ from app.orders.models import (
 )
 from app.orders.repository.events import Note, OrderEventRepository
 from app.orders.repository.items import OrderItemRepository
+from app.orders.repository.numbers import numbering, numbering_of_all
 from app.orders.repository.payments import STAMPS as PAYMENT_STAMPS
 from app.orders.repository.payments import PaymentRepository
 
@@ -119,7 +120,7 @@ class OrderRepository(StatusRepository[Order]):
         Lines without a name or SKU take the product's present ones. Raises `UserError`: no lines or too many, a total that is not theirs,
         another currency, a product twice or unknown, OUT_OF_STOCK.
         """
-        return (await self._create_checked(order, items)).order
+        return await self._numbered((await self._create_checked(order, items)).order)
 
     @transactional
     async def create_with_inventory_check(self, order: OrderCreate, items: Sequence[OrderItemCreate], *steps: Step) -> Order:
@@ -127,7 +128,7 @@ class OrderRepository(StatusRepository[Order]):
         placed = await self._create_checked(order, items)
         for step in steps:
             await step(placed)
-        return placed.order
+        return await self._numbered(placed.order)
 
     @transactional
     async def create_from_cart(
@@ -153,7 +154,11 @@ class OrderRepository(StatusRepository[Order]):
         lines, repriced = await self._priced_lines(unchanged(cart, agreement.cart_version), agreement)
         order = {**_copied(cart), **as_values(checkout), "cart_id": cart_id, "total": _total(lines)}
         await carts.convert(cart, order["total"], repriced)
-        return (await self._create(order, lines)).order
+        return await self._numbered((await self._create(order, lines)).order)
+
+    async def number_all(self) -> int:
+        """Give every order that was loaded without one its number, the oldest first; gives how many there were."""
+        return len(await self.rows(self.statement("number_all", numbering_of_all)))
 
     # --- Status
 
@@ -220,6 +225,12 @@ class OrderRepository(StatusRepository[Order]):
         await self._reserve(_pieces(items), "cart_id")
         await self.log_of(row, Note(OrderEventKind.CREATED, amount=row.total), Note(OrderEventKind.RESERVED))
         return PlacedOrder(row, items, self.repositories)
+
+    async def _numbered(self, order: Order) -> Order:
+        """The order with its number: the last that is done, for the counter is locked until the transaction ends (`numbers`)."""
+        numbered = await self.row(self.statement("number", numbering), id=order.id)
+        assert numbered is not None
+        return numbered
 
     async def _made_before(self, user_id: UUID | None, cart_id: UUID, checkout: Checkout) -> Order | None:
         """The order that a key has made; refused where the request was another."""
