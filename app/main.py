@@ -125,7 +125,10 @@ class Callers:
 
     async def recognise(self, info: RequestInfo) -> RepositoryFactory:
         """Whoever holds the token now."""
-        return self._scoped(await self._services.authenticator.authenticate(self._repositories, info.token))
+        viewer = await self._services.authenticator.authenticate(self._repositories, info.token)
+        if info.cart_token is not None and not viewer.is_authenticated:
+            viewer = guest(info.cart_token)
+        return self._scoped(viewer)
 
     async def authenticate(self, info: RequestInfo) -> RepositoryFactory:
         """Whoever sends a request, which counts against quotas. Raises `RateLimited`."""

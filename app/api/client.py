@@ -58,7 +58,7 @@ class Clients:
             user_agent=request.headers.get("user-agent", "")[:500] or None,
             token=bearer or cookie or None,
             by_cookie=bool(cookie),
-            cart_token=_cart_token(cart or cart_cookie),
+            cart_token=well_formed_cart_token(cart or cart_cookie),
             cart_by_cookie=bool(cart_cookie) and not cart,
         )
 
@@ -128,7 +128,7 @@ def _bearer(request: HTTPConnection) -> str | None:
     return token.strip() or None
 
 
-def _cart_token(given: str | None) -> str | None:
+def well_formed_cart_token(given: str | None) -> str | None:
     """A token as we may have made it; anything else stands for no cart."""
     return given if given and len(given) <= MAX_CART_TOKEN and given.isascii() else None
 

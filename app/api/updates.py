@@ -49,6 +49,8 @@ def _topics(entity: str, viewer: Viewer, id: UUID | None, *, only_own: bool) -> 
         return [Topic(entity, "id", id)]
     if viewer.sees_everything and not only_own:
         return [Topic(entity)]
+    if viewer.user_id is None:
+        return [Topic(entity, "cart_token_hash", viewer.cart_token_hash)]
     own = [Topic(entity, "user_id", viewer.user_id)]
     store = viewer.store_id if viewer.is_staff and not only_own else None
     return own if store is None else [*own, Topic(entity, "store_id", store)]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import strawberry
 
-from app.api.permissions import own
+from app.api.permissions import own_or_guests
 from app.api.scalars import decode_id
 from app.api.updates import updates
 from app.carts.types import Cart
@@ -20,7 +20,7 @@ class CartSubscription:
     cart_updated: Cart = updates(
         "carts",
         _cart,
-        access=own("carts:read"),
+        access=own_or_guests("carts:read"),
         description="A cart whenever it is made or changes: one by its id, or all of the caller, for staff those of their store. Always as "
         "it is now; what happened meanwhile is left out.",
     )

@@ -60,8 +60,11 @@ class Topic(NamedTuple):
 
     entity: str
     column: str | None = None
-    value: UUID | None = None
+    value: UUID | str | None = None
 
+
+COLUMNS = ("id", "user_id", "store_id", "cart_token_hash")
+"""Columns that topics are made of, of entities that have them."""
 
 Change = tuple[str, UUID]
 Find = Callable[[str, Sequence[UUID]], Awaitable[Sequence[Any]]]
@@ -147,7 +150,7 @@ class Subscribers:
     def tell(self, entity: str, row: Any) -> None:
         """Put a row before everybody whom it concerns."""
         columns: Mapping[str, Any] = dict(row)
-        topics = (Topic(entity), *(Topic(entity, name, columns[name]) for name in ("id", "user_id", "store_id") if columns.get(name)))
+        topics = (Topic(entity), *(Topic(entity, name, columns[name]) for name in COLUMNS if columns.get(name)))
         for subscription in {found for topic in topics for found in self._by_topic.get(topic, ())}:
             subscription.put(columns["id"])
 

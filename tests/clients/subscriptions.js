@@ -79,7 +79,7 @@ const told = async (client) => {
 };
 
 const stranger = async (client) => {
-  const found = await answers(client, { query: CARTS });
+  const found = await answers(client, { query: "subscription Orders { orderUpdated { id } }" });
   await client.dispose();
   return found;
 };

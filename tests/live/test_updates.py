@@ -121,6 +121,34 @@ async def test_nobody_is_told_of_what_is_anothers(live: Gateway, shopper: Shoppe
             await listener.event(0.2)
 
 
+async def test_guests_follow_the_carts_of_their_token_alone(live: Gateway) -> None:
+    add = "mutation ($input: AddToCartInput!) { addToCart(input: $input) { cart { id } cartToken } }"
+    first, other = [(await Caller(live.http).ask(add, input={"productId": live.product_id}))["addToCart"] for _ in range(2)]
+    guest = Caller(live.http)
+    guest.headers = {"X-Cart-Token": first["cartToken"]}
+    query = "subscription { cartUpdated { id itemCount } }"
+    async with (
+        speaking(live.url) as by_payload,
+        speaking(live.url, Cookie=f"cart={first['cartToken']}", Origin=live.url) as by_cookie,
+        speaking(live.url) as curious,
+        speaking(live.url) as nobody,
+    ):
+        await by_payload.init(guest.headers)
+        await by_cookie.init()
+        await curious.init({"X-Cart-Token": other["cartToken"]})
+        await nobody.init()
+        for speaker in (by_payload, by_cookie, curious, nobody):
+            await speaker.subscribe(query)
+        await under_way(live, 4)
+        await curious.subscribe(f'subscription {{ cartUpdated(cartId: "{first["cart"]["id"]}") {{ id }} }}', "one")
+        assert (await curious.hear())["payload"][0]["extensions"]["code"] == "NOT_FOUND"
+        await guest.ask(add, input={"productId": live.product_id, "quantity": 4})
+        for speaker in (by_payload, by_cookie):
+            assert (await speaker.next())["cartUpdated"] == {"id": first["cart"]["id"], "itemCount": 5}
+        await curious.nothing()
+        await nobody.nothing(0.1)
+
+
 async def test_a_connection_ends_with_its_session(live: Gateway, shopper: Shopper) -> None:
     other = await shopper.again()
     async with (

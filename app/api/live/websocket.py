@@ -4,14 +4,15 @@ Written on Starlette's WebSocket rather than on Strawberry's handler, which cann
 or errors that must be masked, makes one context of a whole connection, and falls over messages that are no objects.
 
 Whoever opens a connection proves who it is by the payload of `connection_init` (`{"Authorization": "Bearer ..."}` or `{"token": "..."}`),
-or by its session cookie. A browser sends that with whatever page opens a WebSocket, so pages of foreign origins are refused altogether.
+or by its session cookie; a guest by `X-Cart-Token`, there or as a header, or the cookie of its carts. A browser sends cookies with
+whatever page opens a WebSocket, so pages of foreign origins are refused altogether.
 """
 
 import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 import structlog
@@ -19,7 +20,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 from uuid_utils import uuid7
 
-from app.api.client import Clients
+from app.api.client import CART_HEADER, Clients, well_formed_cart_token
 from app.api.context import RequestInfo
 from app.api.errors import AccessDenied, RateLimited
 from app.api.live.connections import Connection, Connections
@@ -314,16 +315,27 @@ def _error(id: str, refused: RequestErrors) -> dict[str, Any]:
 
 
 def _proved(info: RequestInfo, payload: dict[str, Any]) -> RequestInfo:
-    """The caller, with the token that it proves itself by; one in the payload wins over the cookie."""
-    given = next((payload[name] for name in ("Authorization", "authorization", "token") if payload.get(name) is not None), None)
+    """The caller, with the tokens that it proves itself by; what is in the payload wins over cookies."""
+    cart = _text(payload, "X-Cart-Token", CART_HEADER)
+    if cart is not None:
+        info = replace(info, cart_token=well_formed_cart_token(cart), cart_by_cookie=False)
+    given = _text(payload, "Authorization", "authorization", "token")
     if given is None:
         return info
-    if not isinstance(given, str):
-        raise Ended(invalid("Authorization must be a string."))
     scheme, _, token = given.strip().rpartition(" ")
     if scheme and scheme.lower() != "bearer":
         raise Ended(invalid("Authorization must be `Bearer <token>`."))
     return replace(info, token=token or None, by_cookie=False)
+
+
+def _text(payload: dict[str, Any], *names: str) -> str | None:
+    """The first of these that is given."""
+    name = next((name for name in names if payload.get(name) is not None), None)
+    if name is None:
+        return None
+    if not isinstance(payload[name], str):
+        raise Ended(invalid(f"{name} must be a string."))
+    return cast(str, payload[name])
 
 
 async def _deny(socket: WebSocket, status: int, message: str, headers: dict[str, str]) -> None:
