@@ -5,6 +5,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -32,11 +33,17 @@ Insert = Callable[..., Awaitable[UUID]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests counted, recorded by them as the property `figures`."""
+    """Print what tests counted: of each what it recorded as the property `figures`, and the sums of what several recorded as `counts`."""
+    totals: dict[str, Counter[str]] = {}
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, text in report.user_properties:
-            if name == "figures" and report.when == "call":
-                terminalreporter.write_line(str(text))
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "figures":
+                terminalreporter.write_line(str(value))
+            elif name == "counts":
+                title, counted = value
+                totals.setdefault(title, Counter()).update(counted)
+    for title, total in totals.items():
+        terminalreporter.write_line(f"{title}: {', '.join(f'{name} {count:g}' for name, count in total.items())}")
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,11 @@ from app.api.scalars import encode_id
 from app.carts.models import Cart
 from app.catalog.models import Product, ProductCreate
 from app.core.cache import Cache, memory_backend
-from app.core.database import Database, DatabaseOptions, Row, Statement
+from app.core.database import Database, DatabaseOptions, Row
 from app.core.errors import UserError
 from app.core.metrics import Metrics
 from app.core.security import Viewer, ViewerKind
+from app.core.statement import Statement
 from app.orders.models import Order
 from app.orders.payments import Payments
 from app.orders.test_provider import TestPaymentProvider

@@ -1,5 +1,6 @@
 """What every resolver gets: the viewer, the repositories scoped to it, and the loaders of this one request."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,17 @@ from strawberry.dataloader import DataLoader
 from app.core.quotas import Standing
 from app.core.security import Viewer
 from app.execution.declarations import MAX_BATCH_KEYS
+
+
+class Loader(DataLoader[Any, Any]):
+    """A dataloader whose waiters are safe from each other.
+
+    Fields that ask for the same key wait for one future. graphql-core cancels the fields beside one that failed where that leaves no place
+    for their values; without a shield, that would cancel the future, and with it fields elsewhere, and the whole operation.
+    """
+
+    def load(self, key: Any) -> Awaitable[Any]:
+        return asyncio.shield(super().load(key))
 
 
 @dataclass(slots=True)
@@ -66,17 +78,17 @@ class Context:
     """`app.repositories.Repositories`, scoped to the viewer; imports point down, so its type is not known here."""
     request: RequestInfo
     services: Any
-    loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
+    loaders: dict[Hashable, "Loader"] = field(default_factory=dict)
 
     @property
     def viewer(self) -> Viewer:
         return cast(Viewer, self.repositories.viewer)
 
-    def loader(self, key: Hashable, load: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]) -> DataLoader[Any, Any]:
+    def loader(self, key: Hashable, load: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]) -> "Loader":
         """The loader of a relation within this request. Its batches are bounded, and it is never shared between requests."""
         found = self.loaders.get(key)
         if found is None:
-            found = self.loaders[key] = DataLoader(load_fn=cast(Any, load), max_batch_size=MAX_BATCH_KEYS)
+            found = self.loaders[key] = Loader(load_fn=cast(Any, load), max_batch_size=MAX_BATCH_KEYS)
         return found
 
     def keep_session(self, token: str, expires_at: datetime) -> None:

@@ -199,12 +199,9 @@ class Guard(FieldExtension):
 
 @dataclass(frozen=True)
 class Personal(Access):
-    """Open to whom a row is about, whose id is in its column `owner`; to others with the permission.
-
-    Row scopes show a shopper no such row of anybody else.
+    """Open to whom a row is about, whose id is in its column `owner`; to others with the permission. A shopper may ask, and each row is
+    looked at.
     """
-
-    owner: str = "user_id"
 
     def allows(self, viewer: Viewer) -> bool:
         return super().allows(viewer) or viewer.kind is ViewerKind.SHOPPER
@@ -215,6 +212,7 @@ class PersonalGuard(Guard):
 
     def __init__(self, access: Personal) -> None:
         super().__init__(access)
+        assert access.owner is not None
         self.owner = access.owner
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:

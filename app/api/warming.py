@@ -25,7 +25,8 @@ from graphql import (
 from app.api.context import Context
 from app.api.documents import Document, Documents
 from app.api.scalars import encode_id
-from app.core.database import Database, Statement
+from app.core.database import Database
+from app.core.statement import Statement
 from app.execution.refusal import Refused
 from app.execution.runtime import CompiledExecution
 

@@ -1,6 +1,6 @@
 """The only door to PostgreSQL: a pool, compiled statements, transactions with savepoints and bounded retries.
 
-SQLAlchemy Core expresses statements and compiles each shape once (`Statement`); asyncpg runs them. Rows come back as `Row`, a Record
+SQLAlchemy Core expresses statements and compiles each shape once (`core.statement`); asyncpg runs them. Rows come back as `Row`, a Record
 with attribute access, which costs nothing to make. A `Session` is either the pool (each call on any connection) or a `Transaction`.
 """
 
@@ -8,27 +8,21 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import asyncpg
 import orjson
 import structlog
 from asyncpg import exceptions as postgres
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import Delete, Insert, Table, Update
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.visitors import iterate
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.core.errors import Conflict, ConstraintViolation, InvalidValue, RepositoryError, Unavailable
 from app.core.lending import Lender
+from app.core.statement import DIALECT, Statement
 
 RETRIES = 5
 MAINTENANCE_SECONDS = 600.0
-DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -43,55 +37,6 @@ class Row(asyncpg.Record):
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL text with numbered parameters, the parameters' names in order, and the values that were fixed when it was composed.
-
-    `change` is what it does to the rows of which table, unless it only reads. `reads` are the tables that it mentions, each as often as it
-    does, `writes` those whose rows it may change.
-    """
-
-    text: str
-    names: tuple[str, ...]
-    fixed: Mapping[str, Any]
-    change: tuple[str, str] | None = None
-    reads: tuple[str, ...] = ()
-    writes: frozenset[str] = frozenset()
-
-    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        return [values[name] if name in values else self.fixed[name] for name in self.names]
-
-
-def compile_statement(clause: ClauseElement) -> Statement:
-    """Compile a SQLAlchemy Core statement for asyncpg. Costs about a millisecond: callers keep the result per shape."""
-    compiled = cast(SQLCompiler, clause.compile(dialect=DIALECT))
-    names = tuple(compiled.positiontup or ())
-    fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-    parts = list(iterate(clause))
-    reads = tuple(part.name for part in parts if isinstance(part, Table))
-    writes = frozenset(table.name for part in parts if isinstance(part, UpdateBase) for table in _changed_tables(part))
-    return Statement(str(compiled), names, fixed, _change(clause), reads, writes)
-
-
-def _change(clause: ClauseElement) -> tuple[str, str] | None:
-    if isinstance(clause, (Insert, Update, Delete)) and isinstance(clause.table, Table):
-        return clause.__visit_name__, clause.table.name
-    return None
-
-
-def _changed_tables(part: UpdateBase) -> set[Table]:
-    """The tables that a part of a statement changes; with a deletion, those that it reaches by foreign keys as well."""
-    changed = {cast(Table, part.table)}
-    todo = list(changed) if isinstance(part, Delete) else []
-    while todo:
-        table = todo.pop()
-        for other in set(table.metadata.tables.values()) - changed:
-            if any(key.ondelete in ("CASCADE", "SET NULL") and key.column.table is table for key in other.foreign_keys):
-                changed.add(other)
-                todo.append(other)
-    return changed
 
 
 class Session(Protocol):

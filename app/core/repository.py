@@ -37,7 +37,7 @@ from sqlmodel import SQLModel
 
 from app.core.batch import KEY, Batch, one_by
 from app.core.changes import Announced
-from app.core.database import Database, Row, Session, Statement, Transaction, compile_statement
+from app.core.database import Database, Row, Session, Transaction
 from app.core.errors import NotFound, StaleVersion
 from app.core.factory import RepositoryFactory
 from app.core.filtering import FilterReader, Shape, compose
@@ -45,6 +45,7 @@ from app.core.inputs import Update
 from app.core.operation import Instrumented
 from app.core.paging import Page, PageRequest, Sort, beyond, decode_cursor, list_tag, ordering, parse_key, with_tie_break
 from app.core.security import SYSTEM, Viewer, ViewerKind
+from app.core.statement import Statement, compile_statement
 from app.core.tagging import TAGGED, changed_tags
 
 M = TypeVar("M", bound=SQLModel)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.core.database import Statement
+from app.core.statement import Statement
 from app.core.tags import ANY, tag
 
 MOST_NAMED = 100

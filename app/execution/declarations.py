@@ -23,11 +23,15 @@ Where = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask: everybody, whoever is signed in, or holders of a permission. `scope` is what a key needs where no permission says it."""
+    """Who may ask: everybody, whoever is signed in, or holders of a permission. `scope` is what a key needs where no permission says it.
+
+    `owner` is a column of the field's row: whose id is in it needs no permission.
+    """
 
     authenticated: bool = False
     permission: str | None = None
     scope: str | None = None
+    owner: str | None = None
 
     @property
     def key_scope(self) -> str:
@@ -38,6 +42,10 @@ class Access:
         if self.permission:
             return viewer.can(self.permission)
         return viewer.is_authenticated or not self.authenticated
+
+    def depends_on_row(self, viewer: Viewer) -> bool:
+        """Whether a viewer who may ask may do so for some rows only."""
+        return self.owner is not None and not viewer.can(self.permission or "")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from graphql import DocumentNode, OperationDefinitionNode
 
-from app.core.database import Statement
+from app.core.statement import Statement
 from app.execution.plan import shape_of
 from app.execution.refusal import Refused
 from app.execution.running import Run

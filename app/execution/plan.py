@@ -6,7 +6,7 @@ declare where its value comes from (`declarations`), and the viewer must be allo
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -63,11 +63,12 @@ class TypeName:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A value that SQL shows."""
+    """A value that SQL shows. Here and below, `owner` is a column of the row: the part is for the viewer whose id is in it alone."""
 
     key: str
     source: Source
     shown_as: Any
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Fill:
     computed: Computed | Batched
     serialize: Callable[[Any], Any]
     required: bool
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class One:
     relation: Relation
     level: Level
     required: bool
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class Many:
     key: str
     relation: Relation
     level: Level
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,7 @@ class Paged:
     relation: Relation | None
     parts: tuple[Nodes | Edges | Info | Count | TypeName, ...]
     ask: int
+    owner: str | None = None
 
 
 Part = TypeName | Leaf | Fill | One | Many | Paged
@@ -380,6 +385,13 @@ class Planner:
         if name == TYPENAME:
             return TypeName(key, kind.name)
         declared, definition = self._declared(kind, name), kind.fields[name]
+        part = self._shown(key, declared, definition, found, asks)
+        by_row = declared.access is not None and declared.access.depends_on_row(self._viewer)
+        return replace(part, owner=declared.access.owner) if by_row and declared.access else part
+
+    def _shown(
+        self, key: str, declared: Declared, definition: GraphQLField, found: list[FieldDetails], asks: list[Ask]
+    ) -> Leaf | Fill | One | Many | Paged:
         source = declared.source
         if isinstance(source, Relation):
             return self._related(key, declared, source, definition, found, asks)
@@ -389,7 +401,7 @@ class Planner:
 
     def _related(
         self, key: str, declared: Declared, relation: Relation, definition: GraphQLField, found: list[FieldDetails], asks: list[Ask]
-    ) -> Part:
+    ) -> One | Many | Paged:
         if relation.listing is not None:
             return self._paged(key, declared, definition, found, asks)
         level = self._level(_object(definition.type), found, asks)

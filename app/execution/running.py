@@ -8,9 +8,9 @@ from uuid import UUID
 
 import orjson
 
-from app.core.database import Statement
 from app.core.metrics import Metrics
 from app.core.operation import record
+from app.core.statement import Statement
 from app.execution.fill import Filler
 from app.execution.pace import Pace, lanes
 from app.execution.plan import Root

@@ -28,11 +28,11 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
-from app.core.database import compile_statement
 from app.core.errors import BadInput, Unavailable
 from app.core.metrics import Metrics
 from app.core.repository import ListQuery
 from app.core.security import Viewer
+from app.core.statement import compile_statement
 from app.execution.arguments import NO_VARIABLES, QuickVariables, quick_variables, uses_variables
 from app.execution.declarations import Declarations, Where
 from app.execution.fill import Filler

@@ -14,10 +14,12 @@ and the cursors of the first and the last row are pageInfo's.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, bindparam, case, func, literal_column, quoted_name, select, true
+from graphql import is_non_null_type
+from sqlalchemy import ColumnElement, FromClause, Select, Table, bindparam, case, func, literal_column, null, quoted_name, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from app.core.batch import KEY, Batch
@@ -48,6 +50,7 @@ Expression = ColumnElement[Any]
 
 EMPTY_LIST: Expression = literal_column("'[]'::json")
 EMPTY_OBJECT: Expression = literal_column("'{}'::json")
+MOST_ALIASES = 1000
 MOST_PAIRS = 50
 """Names and values that PostgreSQL takes in one call."""
 
@@ -67,14 +70,14 @@ class Composer:
     def row(self, level: Level) -> Select[Any]:
         """The first row that the first ask's filter finds; no row of the statement where it finds none."""
         repository = self._repository(level.repository)
-        table = repository.table.alias(self.name("t"))
+        table = self._alias(repository)
         found, whole = self._objects(level, self._first(repository, table, self._queries[0]), table)
         return select(_row(whole)).select_from(found)
 
     def rows(self, level: Level) -> Select[Any]:
         """The row of each key, in the order of the keys; null where the viewer sees none."""
         repository = self._repository(level.repository)
-        table = repository.table.alias(self.name("t"))
+        table = self._alias(repository)
         parameter = bindparam(f"{prefix(0)}{KEYS}", type_=ARRAY(KEY))
         keys = func.unnest(parameter).table_valued("key", with_ordinality="place", name=self.name("k")).render_derived()
         own = repository.base(table).where(table.c.id == keys.c.key).correlate(keys)
@@ -96,8 +99,15 @@ class Composer:
         return shown, literal_column(name) if level.parts else EMPTY_OBJECT
 
     def columns(self, level: Level, row: FromClause) -> list[Any]:
-        columns = [self._part(level, part, row).label(quoted_name(part.key, True)) for part in level.parts]
+        columns = [self._allowed(level, part, row).label(quoted_name(part.key, True)) for part in level.parts]
         return columns or [literal_column("1").label("nothing")]
+
+    def _allowed(self, level: Level, part: Part, row: FromClause) -> Any:
+        """A part of a row; an anomaly where it is for whom the row is about, and that is somebody else."""
+        shown = self._part(level, part, row)
+        if isinstance(part, TypeName) or part.owner is None:
+            return shown
+        return case((row.c[part.owner] == bindparam("viewer_id"), func.to_json(shown)), else_=values.ANOMALOUS_JSON)
 
     def _part(self, level: Level, part: Part, row: FromClause) -> Any:
         repository = self._repository(level.repository)
@@ -129,7 +139,7 @@ class Composer:
         batch = getattr(type(repository), relation.batch)
         if not isinstance(batch, Batch) or (many and parent.columns[relation.key].nullable):
             raise Refused("unknown_field", f"{relation.repository}.{relation.batch} of {relation.key}")
-        table = repository.table.alias(self.name("t"))
+        table = self._alias(repository)
         base = repository.base(table, scoped=batch.scoped)
         return table, batch, batch.rows_of(base, table, row.c[relation.key], repository.model.metadata.tables.__getitem__)
 
@@ -157,7 +167,7 @@ class Composer:
         """A connection as one JSON object."""
         query: ListQuery = self._queries[paged.ask]
         repository = self._repository(paged.repository)
-        table = repository.table.alias(self.name("t"))
+        table = self._alias(repository)
 
         def rows(limit: int) -> Select[Any]:
             listed = repository.listed(table, query.shape, prefix(paged.ask), limit)
@@ -182,7 +192,7 @@ class Composer:
 
     def _counted(self, paged: Paged, repository: Repository[Any], parent: FromClause | None) -> Callable[[], Any]:
         def counted() -> Any:
-            table = repository.table.alias(self.name("t"))
+            table = self._alias(repository)
             shape = self._queries[paged.ask].shape.filter
             rows = select(func.count()).select_from(table).where(repository.matching(table, shape, prefix(paged.ask)))
             if parent is not None:
@@ -190,6 +200,9 @@ class Composer:
             return rows.scalar_subquery()
 
         return counted
+
+    def _alias(self, repository: Repository[Any]) -> FromClause:
+        return alias(repository.table, self.name("t"))
 
     def _repository(self, name: str) -> Repository[Any]:
         return getattr(self._repositories, name)  # type: ignore[no-any-return]
@@ -274,6 +287,12 @@ class NumberedPage:
         return func.least(self._page.c[TOTAL], self._size)
 
 
+@lru_cache(maxsize=MOST_ALIASES)
+def alias(table: Table, name: str) -> FromClause:
+    """A table under another name, whichever statement it is in: to make one takes as long as all else that is done with it."""
+    return table.alias(name)
+
+
 def prefix(ask: int) -> str:
     """What the names of an ask's parameters begin with."""
     return f"a{ask}_"
@@ -282,9 +301,9 @@ def prefix(ask: int) -> str:
 def _column(repository: Repository[Any], part: Leaf, row: FromClause) -> Any:
     source = part.source
     if isinstance(source, Money):
-        if repository.columns[source.column].nullable or repository.columns[source.currency].nullable:
-            raise Refused("unknown_value", f"{part.key} may be null")
-        return values.money(row.c[source.column], row.c[source.currency])
+        missing = values.ANOMALOUS_TEXT if is_non_null_type(part.shown_as) else null()
+        can_miss = repository.columns[source.column].nullable
+        return values.money(row.c[source.column], row.c[source.currency], missing=missing if can_miss else None)
     assert isinstance(source, Column)
     return values.column_value(repository.columns[source.name], row.c[source.name], part.shown_as)
 

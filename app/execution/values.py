@@ -7,6 +7,7 @@ an answer must throw the answer away and let resolvers produce it, with the exac
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +21,12 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Float,
+    FromClause,
     Integer,
     Numeric,
     SmallInteger,
     String,
+    Table,
     TypeDecorator,
     Uuid,
     case,
@@ -62,11 +65,15 @@ def global_id(type_name: str, id: Expression) -> Expression:
     return func.translate(encoded, literal_column("E'\\n'"), quoted("")) if len(type_name) + 37 > LINE_OF_BASE64 else encoded
 
 
-def money(amount: Expression, currency: Expression) -> Expression:
-    """The amount, never null, with exactly its currency's digits; an anomaly where it has more of them, or the currency is none."""
+def money(amount: Expression, currency: Expression, *, missing: Expression | None = None) -> Expression:
+    """The amount with exactly its currency's digits; an anomaly where it has more of them, or the currency is none.
+
+    `missing` is what stands for an amount that is null, where it can be.
+    """
     digits = case(*((currency == func.any(_codes(codes)), literal_column(str(count))) for count, codes in _DIGITS), else_=null())
     common = or_(*(currency == quoted(code) for code in COMMON))
-    return case((common, _with_digits(amount, literal_column("2"))), else_=_with_digits(amount, digits))
+    shown = case((common, _with_digits(amount, literal_column("2"))), else_=_with_digits(amount, digits))
+    return shown if missing is None else case((amount.is_(None), missing), else_=shown)
 
 
 def _with_digits(amount: Expression, digits: Expression) -> Expression:
@@ -126,10 +133,16 @@ def _enum_value(column: Column[Any], value: Expression, leaf: GraphQLEnumType) -
     if any(name != stored for name, stored in names.items()) or not isinstance(stored(column.type), String):
         raise Refused("unknown_value", f"{column} as {leaf.name}")
     listed = ", ".join(f"'{name}'" for name in names)
-    checks = {str(check.sqltext) for check in column.table.constraints if isinstance(check, CheckConstraint)}
-    if f"{column.name} in ({listed})" in checks:
+    if f"{column.name} in ({listed})" in _checks(column.table):
         return value
     return case((value.is_(None), null()), (value.in_([literal_column(f"'{name}'") for name in names]), value), else_=ANOMALOUS_TEXT)
+
+
+@cache
+def _checks(table: FromClause) -> frozenset[str]:
+    """What a table's constraints check, as SQL; there are as many as tables."""
+    constraints = table.constraints if isinstance(table, Table) else ()
+    return frozenset(str(check.sqltext) for check in constraints if isinstance(check, CheckConstraint))
 
 
 def _as_it_is(value: Expression) -> Expression:

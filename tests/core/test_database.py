@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from sqlalchemy import bindparam, column, func, select, table, text
 
-from app.core.database import Database, Statement, Transaction, compile_statement
+from app.core.database import Database, Transaction
 from app.core.errors import Conflict, ConstraintViolation, InvalidValue, Unavailable
+from app.core.statement import Statement, compile_statement
 
 
 def sql(statement: str, *names: str) -> Statement:

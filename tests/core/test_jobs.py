@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from app.core import jobs
-from app.core.database import Database, Statement
+from app.core.database import Database
 from app.core.jobs import Worker
+from app.core.statement import Statement
 from tests.serving import eventually
 
 

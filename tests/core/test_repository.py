@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from app.catalog.models import ProductCreate, ProductStatus
 from app.catalog.repository import ProductRepository
-from app.core.database import compile_statement
 from app.core.errors import BadInput, Conflict, ErrorCode, NotFound, UserError
 from app.core.paging import PageRequest, Sort, decode_cursor, encode_cursor, with_tie_break
 from app.core.repository import transactional
 from app.core.security import ANONYMOUS, SYSTEM, Viewer, ViewerKind
+from app.core.statement import compile_statement
 from app.repositories import Repositories
 from app.stores.models import StoreCreate
 

@@ -171,6 +171,9 @@ class Filler:
                     quantity=self._random.randrange(1, 5),
                     sku=self._maybe("S"),
                 )
+            await self.insert("order_events", order_id=order, kind="CREATED", actor="BUYER", actor_id=self._maybe(self._one("users")))
+            if self._random.random() < 0.5:
+                await self.insert("order_events", order_id=order, kind="CHARGED", amount=self._amount(currency), currency=currency)
             for _ in range(self._random.randrange(3)):
                 await self.insert(
                     "payments", order_id=order, amount=self._amount(currency), currency=currency, provider=self._maybe("test")

@@ -1,5 +1,6 @@
 """Fields whose values come from outside: one call for all rows of a level, whoever executes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -134,3 +135,22 @@ async def test_what_is_away_is_an_error_of_each_field(counted: Both, counter: Co
 def test_a_function_that_waits_is_no_computed_field() -> None:
     with pytest.raises(TypeError, match="`batched` asks for all rows at once"):
         computed(COUNTER.views, needs=("id",))
+
+
+async def test_a_field_that_is_cancelled_takes_nothing_from_others(counted: Both) -> None:
+    """As where the field beside it failed: another row may wait for the same key."""
+    context = counted.context(counted.shop.viewers["administrator"])
+
+    async def load(keys: Sequence[int]) -> list[int]:
+        await asyncio.sleep(0.01)
+        return [key * 2 for key in keys]
+
+    async def wait() -> int:
+        return int(await context.loader("doubles", load).load(4))
+
+    cancelled, other = asyncio.create_task(wait()), asyncio.create_task(wait())
+    await asyncio.sleep(0.001)
+    cancelled.cancel()
+    assert await other == 8
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled

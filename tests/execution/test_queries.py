@@ -127,3 +127,29 @@ async def test_many_ids_are_one_statement_for_each_of_their_types(both: Both) ->
     given = {"nodes": [*ids["Order"][:3], *ids["Product"][:3]]}
     shown = await explain(both.compiled, text, document, operation, given, both.context(both.shop.viewers["administrator"]))
     assert list(shown["statements"]) == ["nodes: Order", "nodes: Product"]
+
+
+HANDS = "query ($order: ID!) { order(id: $order) { events { kind amount person { username email } } } }"
+
+
+@pytest.mark.parametrize(("actor", "compiled"), [(0, True), (1, False), (None, False)])
+async def test_who_a_row_is_about_is_looked_at_row_by_row(both: Both, actor: int | None, compiled: bool) -> None:
+    """A shopper sees whose hand it was where it was its own; of others not even the answer's shape says more than the error."""
+    users = both.shop.ids["users"]
+    shopper = both.shop.viewers["shopper"]
+    order = await both.repositories.orders.create({"user_id": shopper.user_id, "total": 1, "currency": "USD"})
+    await both.repositories.order_events.create(
+        {"order_id": order.id, "kind": "CREATED", "actor": "STAFF", "actor_id": None if actor is None else users[actor]}
+    )
+    document, variables = parse(HANDS), {"order": encode_id("Order", order.id)}
+    data = await both.compile(HANDS, document, variables, shopper)
+    expected = await both.standard(document, variables, shopper)
+    if compiled:
+        assert expected.errors is None
+        assert orjson.dumps(data) == orjson.dumps(expected.data)
+    else:
+        assert data is None
+        assert "this needs the permission users:read" in str(expected.errors)
+        assert expected.data is not None
+        assert expected.data["order"]["events"][0]["person"] is None
+    assert await both.compile(HANDS, document, variables, both.shop.viewers["administrator"]) is not None

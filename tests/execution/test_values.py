@@ -4,8 +4,8 @@ from decimal import Decimal
 
 from sqlalchemy import Numeric, String, cast, column, func, select, values
 
-from app.core.database import compile_statement
 from app.core.money import EXPONENTS, format_amount
+from app.core.statement import compile_statement
 from app.execution.values import money
 from tests.execution.conftest import Both
 
