@@ -135,6 +135,26 @@ async def test_a_gap_ends_subscriptions_instead_of_leaving_changes_out(postgres:
     await process.close()
 
 
+async def test_a_gap_of_redis_ends_subscriptions_as_well(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.pubsub.RECONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(tuning, "AGAIN_SECONDS", 0.1)
+    process = Changes(RedisPubSub(redis.url, "changes"), Metrics())
+    await process.open(find_all)
+    before = process.subscribers.join([Topic("orders")])
+
+    await redis.stop()
+    await process.announce("orders", [ID])
+    await asyncio.sleep(0.3)
+    await redis.start()
+
+    with pytest.raises(Fallen, match=Reason.INTERRUPTED):
+        await heard(before)
+    after = process.subscribers.join([Topic("orders")])
+    await process.announce("orders", [ID])
+    assert await heard(after) == ID
+    await process.close()
+
+
 async def test_a_message_that_nobody_understands_stops_nothing(postgres: str) -> None:
     channel = f"changes_{uuid4().hex}"
     process, other = Changes(PostgresPubSub(postgres, channel), Metrics()), PostgresPubSub(postgres, channel)

@@ -49,7 +49,8 @@ class Authenticates(Protocol):
 
 
 class EventSource(Protocol):
-    """Events until it is closed."""
+    """Events until it is closed: what the resolver of a subscription field gives. Of changed rows it is `updates.ChangedRows`; what tells
+    of something else, such as figures that are looked at every few seconds, is any iterator that can be closed."""
 
     def __aiter__(self) -> AsyncIterator[Any]: ...
 
@@ -129,9 +130,9 @@ class Operations:
             return
         executor = self._executor(prepared)
         source = await self._source(executor, prepared)
-        async with aclosing(source):
+        async with aclosing(source), aclosing(_events(source)) as events:
             with self._metrics.live_subscriptions.track_inprogress():
-                async for event in _events(source):
+                async for event in events:
                     await self._connections.verify(connection)
                     yield self._shown(await self._in_time(self._event(executor, event)), prepared)
 
@@ -197,7 +198,7 @@ class Operations:
         return RequestErrors([formatted(error, info.id) for error in errors])
 
 
-async def _events(source: EventSource) -> AsyncIterator[Any]:
+async def _events(source: EventSource) -> AsyncGenerator[Any, None]:
     """The events of a source, as long as none is left out."""
     try:
         async for event in source:
