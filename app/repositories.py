@@ -24,6 +24,7 @@ from app.accounts.repository import (
     UserSessionRepository,
     VerificationRepository,
 )
+from app.accounts.repository.idempotency import IdempotencyRepository
 from app.analytics.repository import EventSpoolRepository, UserEventRepository
 from app.carts.repository import CartItemRepository, CartRepository, GuestCartRepository, RecoveryEventRepository
 from app.catalog.repository import InventoryMovementRepository, InventoryRepository, ProductRepository
@@ -35,7 +36,7 @@ from app.core.database import Database
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
 from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookRepository
-from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository
+from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository, RefundRepository
 from app.quality.repository import (
     QualityAnomalyRepository,
     QualityValidationRepository,
@@ -104,6 +105,10 @@ class Repositories(RepositoryFactory):
         return self.of(VerificationRepository)
 
     @cached_property
+    def idempotency_keys(self) -> IdempotencyRepository:
+        return self.of(IdempotencyRepository)
+
+    @cached_property
     def products(self) -> ProductRepository:
         return self.of(ProductRepository)
 
@@ -142,6 +147,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def order_events(self) -> OrderEventRepository:
         return self.of(OrderEventRepository)
+
+    @cached_property
+    def refunds(self) -> RefundRepository:
+        return self.of(RefundRepository)
 
     @cached_property
     def payments(self) -> PaymentRepository:

@@ -227,6 +227,9 @@ class Settings(BaseSettings):
         le=86_400,
         description="Seconds after which a payment that nobody has settled is asked after at its provider; longer than a request may take.",
     )
+    idempotency_key_lifetime: int = Field(
+        default=86_400, ge=60, le=31_536_000, description="Seconds that the answer to a request with an `idempotencyKey` is kept."
+    )
     order_patience: int = Field(
         default=3_600, ge=1, le=31_536_000, description="Seconds that an order waits for its payment and keeps its stock reserved."
     )

@@ -10,7 +10,7 @@ import structlog
 from app.accounts.mail import MAIL_JOB, AccountMails
 from app.analytics.replay import replaying
 from app.core.database import Database
-from app.core.jobs import Worker, remove_history
+from app.core.jobs import Work, Worker, remove_history
 from app.orders.sweep import Sweep
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, make_provider, open_resources
@@ -79,7 +79,18 @@ def make_worker(resources: Resources) -> Worker:
     worker.job(MAIL_JOB, mails.send)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
+    worker.schedule("idempotency_keys.remove_old", EVERY_QUARTER, make_forgetting(resources))
     return worker
+
+
+def make_forgetting(resources: Resources) -> Work:
+    """What removes the answers to requests that nobody will send again."""
+    lifetime, repositories = timedelta(seconds=resources.settings.idempotency_key_lifetime), resources.repositories
+
+    async def forget() -> None:
+        await repositories.idempotency_keys.delete_older(repositories.now() - lifetime)
+
+    return forget
 
 
 def make_sweep(resources: Resources) -> Sweep:

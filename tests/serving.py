@@ -183,13 +183,18 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, **environment: str) -> AsyncIterator[Served]:
+async def served(folder: Path, *command: str, **environment: str) -> AsyncIterator[Served]:
     """`python -m app serve` on a free port, ready; it is stopped with the block unless that has been done, and must end cleanly."""
     log = folder / "gateway.log"
     own = {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(folder / "data"), "LOG_FORMAT": "json", "RATE_LIMITS": "false"}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app", "serve", cwd=REPOSITORY, env={**_outside(), **own, **environment}, stdout=output, stderr=output
+            sys.executable,
+            *(command or ("-m", "app", "serve")),
+            cwd=REPOSITORY,
+            env={**_outside(), **own, **environment},
+            stdout=output,
+            stderr=output,
         )
     server = Served(process, log)
     try:

@@ -34,7 +34,7 @@ from tests.conftest import fresh_database
 ADMINISTRATOR = Viewer(kind=ViewerKind.ADMINISTRATOR, user_id=uuid4(), permissions=frozenset({"*:*"}))
 CONNECTIONS = 24
 CLOSING = "update orders set payment_id = null;" + "".join(
-    f"delete from {table};" for table in ("test_charges", "payments", "orders", "carts", "products", "users", "stores", "config")
+    f"delete from {table};" for table in ("test_charges", "refunds", "payments", "orders", "carts", "products", "users", "stores", "config")
 )
 """Empties the tables of a shop, and those that hang on them: quicker than to truncate so many, or to copy a database."""
 

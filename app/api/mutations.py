@@ -18,6 +18,7 @@ from strawberry.types.base import StrawberryOptional
 from strawberry.types.field import StrawberryField
 
 from app.api.errors import camel_case
+from app.api.idempotency import Effect, Idempotent
 from app.api.permissions import Access, protected
 from app.api.rate_limit import Rate, Throttle
 from app.core import errors
@@ -53,17 +54,28 @@ class Refusals(FieldExtension):
         self._field = field
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
-        try:
+        async def work() -> Any:
             answer = await next_(source, info, **kwargs)
             # What earlier mutations of the same document have loaded may have changed.
             info.context.loaders.clear()
             return answer
-        except errors.UserError as error:
-            return self._refused([shown(error)])
-        except ValidationError as error:
-            return self._refused(_invalid(error))
 
-    def _refused(self, found: list[UserError]) -> Any:
+        return await self.refusing(work)
+
+    async def refusing(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What the work answers, or a payload that says why it was refused."""
+        try:
+            return await work()
+        except errors.UserError as error:
+            return self.refused([error])
+        except ValidationError as error:
+            return self._payload(_invalid(error))
+
+    def refused(self, found: list[errors.UserError]) -> Any:
+        """A payload without objects."""
+        return self._payload([shown(error) for error in found])
+
+    def _payload(self, found: list[UserError]) -> Any:
         if self.payload is None:
             kind = self._field.resolve_type()
             self.payload = kind.of_type if isinstance(kind, StrawberryOptional) else kind  # type: ignore[assignment]
@@ -71,10 +83,19 @@ class Refusals(FieldExtension):
         return self.payload(user_errors=found)
 
 
-def mutation(*, access: Access, rate: Rate | None = None, description: str | None = None) -> Callable[[F], F]:
-    """Declare a root mutation field, with a rate of its own where it is worth trying often: secrets, mails, exports."""
-    options = protected(access)
-    options["extensions"] += [*([Throttle(rate)] if rate else []), Refusals()]
+def mutation(
+    *, access: Access, rate: Rate | None = None, idempotent: Effect | None = None, description: str | None = None
+) -> Callable[[F], F]:
+    """Declare a root mutation field, with a rate of its own where it is worth trying often: secrets, mails, exports.
+
+    What moves money or stock takes effect once per `idempotencyKey`, which is an argument of its own or a field of its input.
+    """
+    options, refusals = protected(access), Refusals()
+    options["extensions"] += [
+        *([Throttle(rate)] if rate else []),
+        refusals,
+        *([Idempotent(idempotent, refusals, access)] if idempotent else []),
+    ]
     return cast(Callable[[F], F], strawberry.mutation(description=description, **options))
 
 

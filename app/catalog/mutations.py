@@ -7,6 +7,8 @@ from strawberry import UNSET
 from strawberry.scalars import JSON
 
 from app.api.context import Info
+from app.api.idempotency import DESCRIPTION as KEY
+from app.api.idempotency import Effect
 from app.api.inputs import IdInput
 from app.api.mutations import given, mutation
 from app.api.permissions import requires
@@ -53,6 +55,7 @@ class SetInventoryInput:
     product_id: strawberry.ID
     on_hand: int
     reason: str | None = strawberry.field(default=None, description="For the ledger.")
+    idempotency_key: str | None = strawberry.field(default=None, description=KEY)
 
 
 @strawberry.input
@@ -60,6 +63,7 @@ class AdjustInventoryInput:
     product_id: strawberry.ID
     delta: int = strawberry.field(description="Pieces that came, or below zero, that went.")
     reason: str = strawberry.field(description="Why, such as `delivery` or `broken`: it stands in the ledger.")
+    idempotency_key: str | None = strawberry.field(default=None, description=KEY)
 
 
 def _store_ids(ids: list[strawberry.ID] | None) -> dict[str, object]:
@@ -89,12 +93,16 @@ class CatalogMutation:
     async def restore_product(self, info: Info, input: IdInput) -> ProductPayload | None:
         return ProductPayload(product=await info.context.repositories.products.unarchive(decode_id(input.id, "Product", "id")))
 
-    @mutation(access=WRITE_STOCK, description="Say how many pieces of a product are in the warehouse.")
+    @mutation(access=WRITE_STOCK, idempotent=Effect.ONE_TRANSACTION, description="Say how many pieces of a product are in the warehouse.")
     async def set_inventory(self, info: Info, input: SetInventoryInput) -> InventoryPayload | None:
         product_id = decode_id(input.product_id, "Product", "productId")
         return InventoryPayload(inventory=await info.context.repositories.inventory.set_on_hand(product_id, input.on_hand, input.reason))
 
-    @mutation(access=WRITE_STOCK, description="Add pieces of a product that came, or take those that went, otherwise than by a sale.")
+    @mutation(
+        access=WRITE_STOCK,
+        idempotent=Effect.ONE_TRANSACTION,
+        description="Add pieces of a product that came, or take those that went, otherwise than by a sale.",
+    )
     async def adjust_inventory(self, info: Info, input: AdjustInventoryInput) -> InventoryPayload | None:
         product_id = decode_id(input.product_id, "Product", "productId")
         adjustment = InventoryAdjust(product_id=product_id, delta=input.delta, reason=input.reason)

@@ -18,6 +18,7 @@ import structlog
 from app.core.errors import ErrorCode, UserError
 from app.core.factory import RepositoryFactory
 from app.core.security import token_hash
+from app.orders.agreement import Agreement
 from app.orders.models import Capture, Order, Payment, PaymentRequest, PaymentStatus
 from app.orders.provider import Charge, ChargeRequest, PaymentProvider, UnknownToken
 from app.orders.repository import Attempt, PaymentRepository, SettlementRepository
@@ -39,6 +40,8 @@ class Moment(StrEnum):
     OPENED = "OPENED"
     ANSWERED = "ANSWERED"
     SETTLED = "SETTLED"
+    REFUND_OPENED = "REFUND_OPENED"
+    REFUND_ANSWERED = "REFUND_ANSWERED"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,15 @@ class Paid:
 
     order: Order
     refusal: UserError | None = None
+
+
+@dataclass(frozen=True)
+class Placing:
+    """What is to be ordered, how, and what its buyer agrees to."""
+
+    cart_id: UUID
+    payment_method: str
+    agreement: Agreement
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,23 @@ class Payments:
         """
         request = PaymentRequest(payment_token=payment_token, idempotency_key=idempotency_key)
         await self.verify(request.payment_token)
+        return await self._pay(repositories, order_id, request)
+
+    async def place(
+        self, repositories: RepositoryFactory, placing: Placing, payment_token: str, idempotency_key: str | None = None
+    ) -> Paid:
+        """Order a cart and charge for it. A declined card leaves an order that is FAILED and a stock that is released.
+
+        Raises `UserError` as ordering and paying do; where the token is unknown or the cart cannot be ordered, nothing has changed.
+        """
+        request = PaymentRequest(payment_token=payment_token, idempotency_key=idempotency_key)
+        await self.verify(request.payment_token)
+        orders = repositories.of(SettlementRepository)
+        order = await orders.create_from_cart(placing.cart_id, placing.payment_method, request.idempotency_key, placing.agreement)
+        self.passed(Moment.ORDERED)
+        return await self._pay(repositories, order.id, request)
+
+    async def _pay(self, repositories: RepositoryFactory, order_id: UUID, request: PaymentRequest) -> Paid:
         attempt = Attempt(self.provider.name, token_hash(request.payment_token), request.idempotency_key)
         payment = await repositories.of(SettlementRepository).open_payment(order_id, attempt)
         self.passed(Moment.OPENED)

@@ -62,6 +62,23 @@ class Charge:
         return replace(self, state=ChargeState.FAILED, failure_code=code, failure_message=message)
 
 
+@dataclass(frozen=True)
+class RepaymentRequest:
+    """Money to give back of a charge, once per idempotency key."""
+
+    charge: ChargeRequest
+    amount: Decimal
+    idempotency_key: str
+
+
+@dataclass(frozen=True)
+class Repayment:
+    """What a provider answers: its name for the refund, or why it refused."""
+
+    id: str | None
+    failure_code: str | None = None
+
+
 class PaymentProvider(Protocol):
     """Charges cards. It is asked outside of any transaction, and given `timeout` seconds.
 
@@ -85,4 +102,12 @@ class PaymentProvider(Protocol):
 
     async def cancel(self, request: ChargeRequest) -> Charge:
         """Make sure that a charge which has not taken money never will, and say how it stands now."""
+        ...
+
+    async def capture(self, request: ChargeRequest, amount: Decimal) -> Charge:
+        """Take what was set aside, or a part of it; the rest is let go. Once: captured before, it stands as it does."""
+        ...
+
+    async def refund(self, request: RepaymentRequest) -> Repayment:
+        """Give money back. A refusal is an answer, not an error."""
         ...

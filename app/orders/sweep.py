@@ -16,9 +16,10 @@ import structlog
 from app.core.errors import RepositoryError
 from app.core.factory import RepositoryFactory
 from app.orders.models import Payment
-from app.orders.payments import UNANSWERED, answer, request_of
+from app.orders.payments import UNANSWERED, Payments, answer, request_of
 from app.orders.provider import Charge, ChargeState, PaymentProvider
-from app.orders.repository import PaymentRepository, SettlementRepository
+from app.orders.refunds import ask
+from app.orders.repository import PaymentRepository, RefundingRepository, RefundRepository, SettlementRepository
 
 AT_ONCE: Final = 8
 """Questions to the provider at a time."""
@@ -42,6 +43,7 @@ class Sweep:
     async def run(self) -> None:
         """One turn. What cannot be settled now is looked at again after as long."""
         await self.settle_payments()
+        await self.settle_refunds()
         await self.expire_orders()
 
     async def settle_payments(self) -> None:
@@ -55,6 +57,16 @@ class Sweep:
                 await self._settle(payment)
 
         await asyncio.gather(*(settle(payment) for payment in waiting))
+
+    async def settle_refunds(self) -> None:
+        refunds = self.repositories.of(RefundRepository)
+        for refund in await refunds.take_unsettled(self.repositories.now() - self.payment_patience, PER_TURN):
+            payment = await self.repositories.of(PaymentRepository).get_by_id(refund.payment_id)
+            try:
+                repayment = await ask(Payments(self.provider), payment, refund)
+                await self.repositories.of(RefundingRepository).settle_refund(refund, repayment)
+            except (*UNANSWERED, RepositoryError) as error:
+                log.warning("refund_not_settled", refund=str(refund.id), error=type(error).__name__)
 
     async def expire_orders(self) -> None:
         orders = self.repositories.of(SettlementRepository)

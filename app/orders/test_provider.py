@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from types import MappingProxyType
 from typing import ClassVar, Final
 
 from app.core.factory import RepositoryFactory
 from app.orders.models.ledger import TestCharge
-from app.orders.provider import ABANDONED, ANSWER_SECONDS, Charge, ChargeRequest, ChargeState, UnknownToken
+from app.orders.provider import ABANDONED, ANSWER_SECONDS, Charge, ChargeRequest, ChargeState, Repayment, RepaymentRequest, UnknownToken
 from app.orders.repository.ledger import TestLedger
 
 BANK_SECONDS: Final = timedelta(seconds=5)
@@ -84,6 +85,13 @@ class TestPaymentProvider:
         if not first and line.state in (ChargeState.OPEN, ChargeState.AUTHORIZED):
             line = await self.ledger.settle(request.idempotency_key, ChargeState(line.state), ChargeState.FAILED, **failure)
         return _charge(line)
+
+    async def capture(self, request: ChargeRequest, amount: Decimal) -> Charge:
+        return _charge(await self.ledger.capture(request.idempotency_key, amount))
+
+    async def refund(self, request: RepaymentRequest) -> Repayment:
+        name = await self.ledger.give_back(request)
+        return Repayment(name) if name else Repayment(None, "charge_exceeded")
 
     async def confirm(self, request: ChargeRequest) -> Charge:
         """The bank's answer to a charge that it took time for."""

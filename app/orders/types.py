@@ -25,6 +25,7 @@ strawberry.enum(models.OrderStatus, description="PENDING orders wait for payment
 strawberry.enum(models.Actor, description="Who made it happen.")
 strawberry.enum(models.Capture, description="Whether money is taken with the charge, or set aside and captured later.")
 strawberry.enum(models.OrderEventKind, description="What can happen to an order.")
+strawberry.enum(models.RefundStatus, description="How a refund stands.")
 strawberry.enum(models.PaymentStatus, description="How a charge stands.")
 
 
@@ -44,6 +45,28 @@ class OrderItem(Node):
     product: Product = to_one("products", "find_sold_by_ids", key="product_id")
 
 
+@strawberry.type(description="Money given back of a payment, or on its way.")
+class Refund(Node):
+    model = models.Refund
+    access = own("payments:read")
+
+    amount: Decimal = money("amount")
+    currency: str
+    status: models.RefundStatus
+    reason: str | None
+    restock: bool = strawberry.field(description="Whether the order's pieces go back on the shelf with it.")
+    transaction_id: str | None = strawberry.field(description="The provider's name for the refund.")
+    idempotency_key: str
+    failure_code: str | None = strawberry.field(description="Why it failed, in the provider's words.")
+    completed_at: datetime | None
+    failed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    author: User | None = to_one(
+        "users", "find_known_by_ids", key="created_by", access=of_others("users:read", owner="created_by"), description="Who gave it back."
+    )
+
+
 @strawberry.type(description="A charge for an order, tried or done.")
 class Payment(Node):
     model = models.Payment
@@ -54,7 +77,7 @@ class Payment(Node):
     captured_amount: Decimal = money("captured_amount", description="What was taken.")
     refunded_amount: Decimal = money("refunded_amount", description="What was given back, or is on its way.")
     status: models.PaymentStatus
-    capture: models.Capture
+    capture: models.Capture = strawberry.field(description="As the store's setting `paymentCapture` said.")
     provider: str | None
     method: str | None
     transaction_id: str | None = strawberry.field(description="The provider's name for the charge.")
@@ -70,6 +93,7 @@ class Payment(Node):
     refunded_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    refunds: list[Refund] = to_many("refunds", "find_by_payment_ids", description="Oldest first.")
 
 
 @strawberry.type(description="Something that happened to an order.")

@@ -66,6 +66,8 @@ async def _settle(world: World) -> None:
     payment = await world.insert("payments", order_id=key(order), amount=20, provider="test", transaction_id=f"{MARK} charge")
     await world.connection.execute("update user_sessions set user_agent = $1 where user_id = $2", f"{MARK} agent", key(victim.own["User"]))
     world.victims |= {"User": victim.own["User"], "Product": product, "Cart": cart, "Order": order, "Payment": payment}
+    refund = {"amount": 1, "idempotency_key": f"{MARK} key", "reason": f"{MARK} refund"}
+    world.victims["Refund"] = await world.insert("refunds", payment_id=key(payment), **refund)
     world.victims["OrderEvent"] = await world.insert("order_events", order_id=key(order), kind="CREATED", data=f'{{"note": "{MARK}"}}')
     world.victims["Inventory"] = await world.id_of("inventory", "product_id", product)
     moved = {"inventory_id": key(world.victims["Inventory"]), "kind": "ADJUSTMENT", "quantity": 1, "reason": f"{MARK} delivery"}

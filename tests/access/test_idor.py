@@ -16,6 +16,7 @@ import httpx
 import pytest
 from graphql import GraphQLArgument, GraphQLField, GraphQLInputField, GraphQLInputObjectType, get_named_type, is_non_null_type
 
+from app.api.scalars import encode_id
 from app.schema import create_schema
 from tests.access.selection import everything
 from tests.access.world import HARBOUR, MARK, MARKET, NODES, Person, World, key
@@ -232,12 +233,32 @@ async def _ordered_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"]), "paymentMethod": "card"}
 
 
+async def _placed_order(world: World, sender: Person) -> dict[str, Any]:
+    return {**await _ordered_cart(world, sender), "paymentToken": "tok_success"}
+
+
 async def _paid_order(world: World, _: Person) -> dict[str, Any]:
     return {"orderId": await world.order(world.victim, HARBOUR, world.public["Product"]), "paymentToken": "tok_success"}
 
 
 async def _cancelled_order(world: World, _: Person) -> dict[str, Any]:
     return {"id": await world.order(world.victim, HARBOUR, world.public["Product"])}
+
+
+async def _refunded_payment(world: World, _: Person) -> dict[str, Any]:
+    id = await world.paid(world.victim, HARBOUR, world.public["Product"])
+    return {"paymentId": encode_id("Payment", id), "idempotencyKey": str(id)}
+
+
+async def _refunded_order(world: World, _: Person) -> dict[str, Any]:
+    id = await world.paid(world.victim, HARBOUR, world.public["Product"])
+    order = await world.connection.fetchval("select order_id from payments where id = $1", id)
+    return {"orderId": encode_id("Order", order), "idempotencyKey": str(id)}
+
+
+async def _captured_payment(world: World, _: Person) -> dict[str, Any]:
+    id = await world.paid(world.victim, HARBOUR, world.public["Product"], captured=False)
+    return {"paymentId": encode_id("Payment", id)}
 
 
 async def _hidden_product(world: World, _: Person) -> dict[str, Any]:
@@ -289,8 +310,12 @@ ATTACKS = {
     "acceptPrices.input.cartId": [Attack(_accepted_cart)],
     "restoreCart.input.cartId": [Attack(_left_cart)],
     "createOrder.input.cartId": [Attack(_ordered_cart)],
+    "placeOrder.input.cartId": [Attack(_placed_order)],
     "processPayment.input.orderId": [Attack(_paid_order)],
     "cancelOrder.input.id": [Attack(_cancelled_order)],
+    "refundPayment.input.paymentId": [Attack(_refunded_payment, "administrator")],
+    "refundPayment.input.orderId": [Attack(_refunded_order, "administrator")],
+    "capturePayment.input.paymentId": [Attack(_captured_payment, "administrator")],
     "trackEvents.input.events.storeId": [Attack(_event_of_hidden_store, None)],
     "trackEvents.input.storeId": [Attack(_events_of_hidden_store, None)],
 }

@@ -25,7 +25,7 @@ HARBOUR, MARKET, CLOSED = "harbour.example.com", "market.example.com", f"{MARK}.
 TABLES = "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE' order by 1"
 NOISE = {"user_sessions": ("last_accessed_at", "updated_at"), "api_keys": ("usage_count", "last_used_at", "updated_at")}
 """Columns that any request may write, whoever it is from."""
-UNWATCHED = "pgqueuer"
+UNWATCHED = ("pgqueuer", "idempotency_keys")
 SCHEMA = create_schema()
 TYPES = {table: name for name, table in declarations(SCHEMA).repositories.items()}
 NODES = sorted(name for name, kind in SCHEMA._schema.type_map.items() if node_type(kind.extensions.get(DEFINITION)))
@@ -121,7 +121,9 @@ class World:
     async def cart(self, person: Person, domain: str, product: str) -> str:
         """A cart of somebody's at a store that holds two pieces; active, so any other active one there has become old."""
         owner, store = key(person.own["User"]), await self.store_key(domain)
-        await self.connection.execute("update carts set status = 'ABANDONED' where user_id = $1 and store_id = $2", owner, store)
+        await self.connection.execute(
+            "update carts set status = 'ABANDONED' where user_id = $1 and store_id = $2 and status = 'ACTIVE'", owner, store
+        )
         id = await self.insert("carts", user_id=owner, store_id=store, total=20, metadata=f'{{"note": "{MARK}"}}')
         await self.insert("cart_items", cart_id=key(id), product_id=key(product), quantity=2, price=10)
         return id
@@ -133,6 +135,23 @@ class World:
         line = {"product_id": key(product), "quantity": 2, "price": 10, "name": f"{MARK} line"}
         await self.insert("order_items", order_id=key(id), **line)
         await self.connection.execute("update inventory set reserved = reserved + 2 where product_id = $1", key(product))
+        return id
+
+    async def paid(self, person: Person, domain: str, product: str, *, captured: bool = True) -> UUID:
+        """A payment of an order of somebody's, taken or set aside, as the provider knows it."""
+        order = key(await self.order(person, domain, product))
+        taken = {"status": "COMPLETED", "captured_amount": 20, "completed_at": datetime.now(UTC)}
+        held = {"capture": "MANUAL", "authorized_at": datetime.now(UTC)}
+        values = {"order_id": order, "amount": 20, "provider": "test", "metadata": f'{{"note": "{MARK}"}}'}
+        id = key(await self.insert("payments", **values, **(taken if captured else held)))
+        await self.connection.execute(
+            "insert into test_charges (key, transaction_id, amount, captured, state) values ($1, $1, 20, $2, $3)",
+            str(id),
+            20 if captured else 0,
+            "SUCCEEDED" if captured else "AUTHORIZED",
+        )
+        if captured:
+            await self.connection.execute("update orders set payment_id = $1 where id = $2", id, order)
         return id
 
     async def session(self, person: Person) -> str:

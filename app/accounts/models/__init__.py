@@ -2,6 +2,7 @@
 
 from app.accounts.models.api_keys import API_KEY_RATE_LIMIT, MAX_SCOPES, ApiKey, ApiKeyCreate, ApiKeyRequest, ApiKeyStatus, KeyName, Scopes
 from app.accounts.models.emails import Email, validate_email
+from app.accounts.models.idempotency import IdempotencyKey
 from app.accounts.models.passwords import (
     MAX_PASSWORD_LENGTH,
     MAX_TOKEN_LENGTH,
@@ -43,6 +44,7 @@ __all__ = [
     "ApiKeyStatus",
     "Email",
     "EmailVerification",
+    "IdempotencyKey",
     "KeyName",
     "Password",
     "PasswordChange",

@@ -16,6 +16,7 @@ from app.orders.models.orders import (
     validate_order_status_transition,
 )
 from app.orders.models.payments import Capture, Payment, PaymentCreate, PaymentRequest, PaymentStatus
+from app.orders.models.refunds import Refund, RefundRequest, RefundStatus
 
 __all__ = [
     "Actor",
@@ -34,6 +35,9 @@ __all__ = [
     "PaymentCreate",
     "PaymentRequest",
     "PaymentStatus",
+    "Refund",
+    "RefundRequest",
+    "RefundStatus",
     "TestCharge",
     "TestRefund",
     "allowed_sources",

@@ -7,9 +7,16 @@ from typing import Any
 from sqlalchemy import bindparam, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.repository import Repository
-from app.orders.models.ledger import TestCharge
-from app.orders.provider import ChargeRequest, ChargeState
+from app.core.repository import Repository, transactional
+from app.orders.models.ledger import TestCharge, TestRefund
+from app.orders.provider import ChargeRequest, ChargeState, RepaymentRequest
+
+
+class TestRefunds(Repository[TestRefund]):
+    """Knows every refund of the test provider."""
+
+    __test__ = False
+    model = TestRefund
 
 
 class TestLedger(Repository[TestCharge]):
@@ -42,6 +49,34 @@ class TestLedger(Repository[TestCharge]):
         statement = self.statement(("settle", state), lambda: self._settling(state))
         moved = await self.row(statement, key=key, source=source, now=self.repositories.now(), **given)
         return moved or await self.get_by_key(key)
+
+    async def capture(self, key: str, amount: Decimal) -> TestCharge:
+        """Take of what is set aside; a charge of which nothing is stays as it is."""
+        statement = self.statement("capture", self._capturing)
+        taken = await self.row(statement, key=key, captured=amount, now=self.repositories.now())
+        return taken or await self.get_by_key(key)
+
+    @transactional
+    async def give_back(self, request: RepaymentRequest) -> str | None:
+        """The name of a refund; None where more would be given back than was taken."""
+        refunds = self.repositories.of(TestRefunds)
+        found = await self.find_by_key(request.charge.idempotency_key)
+        charge = await self.lock_by_id(found.id) if found else None
+        known = await refunds.find_first({"key": request.idempotency_key})
+        if known is not None:
+            return f"test_{known.id.hex}"
+        if charge is None or charge.refunded + request.amount > charge.captured:
+            return None
+        await self.update_by_id(charge.id, {"refunded": charge.refunded + request.amount})
+        line = {"key": request.idempotency_key, "charge_id": charge.id, "amount": request.amount, "currency": charge.currency}
+        return f"test_{(await refunds.create(line)).id.hex}"
+
+    def _capturing(self) -> Any:
+        columns = self.table.c
+        amount = bindparam("captured", type_=columns.captured.type)
+        open_ = (columns.key == bindparam("key"), columns.state == ChargeState.AUTHORIZED.value, columns.amount >= amount)
+        values = {"state": ChargeState.SUCCEEDED.value, "captured": amount, "updated_at": bindparam("now", type_=columns.updated_at.type)}
+        return update(self.table).where(*open_).values(values).returning(*columns)
 
     def _entering(self) -> Any:
         names = ("key", "transaction_id", "amount", "currency", "captured", "state", "failure_code", "failure_message")

@@ -6,8 +6,9 @@ queue and never deadlock; stock comes last, since that is what strangers compete
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -75,6 +76,18 @@ Step = Callable[[PlacedOrder], Awaitable[object]]
 """Something that belongs to making an order. It runs inside the transaction, so it must not call out of the process."""
 
 
+async def nothing(_order: Order) -> None:
+    """What there is to undo of most steps."""
+
+
+@dataclass(frozen=True)
+class External:
+    """A step that leaves the process, such as charging a card: no lock and no transaction waits for it. `undo` takes it back."""
+
+    run: Callable[[Order], Awaitable[object]]
+    undo: Callable[[Order], Awaitable[object]] = nothing
+
+
 class OrderRepository(StatusRepository[Order]):
     """Shoppers see their orders, staff the orders of their store; only its shopper changes an order, or who may write orders."""
 
@@ -122,13 +135,45 @@ class OrderRepository(StatusRepository[Order]):
         """
         return await self._numbered((await self._create_checked(order, items)).order)
 
+    async def create_with_inventory_check(self, order: OrderCreate, items: Sequence[OrderItemCreate], *steps: Step | External) -> Order:
+        """As `create_with_items`, then the steps in their turn (specification, transaction management): what one raises undoes all.
+
+        Steps before the first external one are part of the transaction that makes the order. From there on, external steps run outside of
+        any transaction, the others each in one of its own, and undoing means: what external steps did is undone by them, the last first,
+        and the order is FAILED and its stock released. Whoever dies meanwhile leaves a PENDING order, which expires.
+        """
+        inside = list(takewhile(lambda step: not isinstance(step, External), steps))
+        placed = await self._create_and_run(order, items, inside)  # type: ignore[arg-type]
+        rest = steps[len(inside) :]
+        if not rest:
+            return placed.order
+        done: list[External] = []
+        try:
+            for step in rest:
+                await self._run_outside(placed, step, done)
+        except Exception:
+            for step in reversed(done):
+                await step.undo(placed.order)
+            await self.update_status(placed.order.id, OrderStatus.FAILED)
+            raise
+        return await self.get_by_id(placed.order.id)
+
     @transactional
-    async def create_with_inventory_check(self, order: OrderCreate, items: Sequence[OrderItemCreate], *steps: Step) -> Order:
-        """As `create_with_items`, then the steps in their turn (specification, transaction management): what one raises undoes all."""
+    async def _create_and_run(self, order: OrderCreate, items: Sequence[OrderItemCreate], steps: Iterable[Step]) -> PlacedOrder:
         placed = await self._create_checked(order, items)
         for step in steps:
             await step(placed)
-        return await self._numbered(placed.order)
+        return replace(placed, order=await self._numbered(placed.order))
+
+    async def _run_outside(self, placed: PlacedOrder, step: Step | External, done: list[External]) -> None:
+        if isinstance(step, External):
+            if self.session.current_transaction is not None:
+                raise RuntimeError("external steps wait for others, and cannot run inside a transaction")
+            await step.run(placed.order)
+            done.append(step)
+            return
+        async with self.repositories.transaction() as tx:
+            await step(PlacedOrder(placed.order, placed.items, tx))
 
     @transactional
     async def create_from_cart(

@@ -13,7 +13,7 @@ from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST, Sort
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
-from app.orders.models import Capture, Payment, PaymentStatus
+from app.orders.models import Payment, PaymentStatus
 from app.orders.repository.scope import of_order
 
 MAX_PAYMENTS_SHOWN = 100
@@ -29,7 +29,6 @@ class Attempt:
     provider: str
     source: str
     idempotency_key: str | None = None
-    capture: Capture = Capture.AUTOMATIC
 
 
 class PaymentRepository(StatusRepository[Payment]):

@@ -18,6 +18,7 @@ from app.orders.provider import Charge, ChargeState
 from app.orders.repository.events import Note
 from app.orders.repository.orders import OrderRepository
 from app.orders.repository.payments import SOURCE, Attempt
+from app.stores.repository import StoreSettingsRepository
 
 PAYMENTS = Payment.__table__  # type: ignore[attr-defined]
 
@@ -50,7 +51,7 @@ class SettlementRepository(OrderRepository):
             provider=attempt.provider,
             method=order.payment_method,
             idempotency_key=attempt.idempotency_key,
-            capture=attempt.capture,
+            capture=await self._capture_of(order),
             metadata={SOURCE: attempt.source},
         )
         return await self.create_payment(id, payment)
@@ -94,6 +95,12 @@ class SettlementRepository(OrderRepository):
         return [row.id for row in await self.rows(statement, before=before, row_limit=limit)]
 
     # --- What an answer means
+
+    async def _capture_of(self, order: Order) -> Capture:
+        """How the store takes money, as its setting `paymentCapture` says."""
+        settings = await self.repositories.unscoped.of(StoreSettingsRepository).find_first({"store_id": order.store_id})
+        by_hand = settings is not None and settings.config.get("paymentCapture") == Capture.MANUAL
+        return Capture.MANUAL if by_hand else Capture.AUTOMATIC
 
     async def _fail(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
         failure = {"failure_code": charge.failure_code, "failure_message": charge.failure_message}
