@@ -73,6 +73,9 @@ async def _refused(url: str) -> bool:
             await http.get("/healthz")
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:
+        # It waited to be accepted when the socket was closed.
+        return False
     return False
 
 
