@@ -245,3 +245,7 @@ async def test_the_policy_is_set_with_the_product(shop: Shop) -> None:
         owner, "updateProduct", "product { inventory { policy } }", id=made["product"]["id"], inventoryPolicy="CONTINUE"
     )
     assert changed["product"]["inventory"] == {"policy": "CONTINUE"}
+    bare = await shop.repositories.products.create({"name": "Loose", "price": 1})
+    await shop.repositories.products.update_product(bare.id, ProductUpdate(inventory_policy=InventoryPolicy.UNTRACKED))
+    [stock] = await shop.repositories.inventory.find_by_product_ids([bare.id])
+    assert stock.policy == "UNTRACKED"

@@ -86,7 +86,8 @@ class InventoryRepository(Repository[Inventory]):
 
     async def set_policy(self, product_id: UUID, policy: InventoryPolicy) -> None:
         """Say what happens when a product is out of stock. Raises `UserError` where its pieces do not allow that."""
-        await self.update_many({"product_id": product_id}, {"policy": policy.value})
+        if not await self.update_many({"product_id": product_id}, {"policy": policy.value}):
+            await self.create({"product_id": product_id, "policy": policy.value})
 
     # --- Orders
 
