@@ -62,10 +62,11 @@ from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
 from app.core.security import guest
 from app.execution.runtime import CompiledExecution
+from app.orders.incoming import IncomingPayments
 from app.orders.payments import Payments
 from app.protocol import STOPPING
 from app.repositories import Repositories
-from app.resources import Resources, make_provider, open_resources
+from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
 from app.settings import ExecutionMode, ResponseCacheMode, Settings, read_settings
@@ -160,6 +161,7 @@ class Gateway:
             introspection=settings.introspection,
         )
         self._endpoint: GraphQLEndpoint | None = None
+        self._incoming: IncomingPayments | None = None
         self._sockets: WebSockets | None = None
         self._stop: Callable[[], None] = lambda: None
         self._health = Health({}, self._metrics, spared={"clickhouse"})
@@ -170,6 +172,7 @@ class Gateway:
             *(self._graphiql.routes() if self._graphiql else ()),
             Route(GRAPHQL, self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             WebSocketRoute(GRAPHQL, self._socket),
+            Route("/webhooks/payments/{provider}", self._payment_event, methods=["POST"]),
             Route("/healthz", self._health.alive),
             Route("/readyz", self._health.ready),
             Route("/metrics", self._health.metrics),
@@ -266,7 +269,7 @@ class Gateway:
             credentials=Credentials(passwords),
             api_keys=api_keys,
             key_usage=KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
-            payments=Payments(make_provider(resources.repositories)),
+            payments=Payments(resources.payments),
             rate_limiter=limiter,
             guest_carts=GuestCarts.from_settings(settings, limiter),
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
@@ -292,6 +295,7 @@ class Gateway:
             EventStreams(clients, connections, operations, self._metrics),
             self._response_cache(cache),
         )
+        self._incoming = IncomingPayments(resources.repositories, resources.payments)
         self._endpoint = self._make_endpoint(services, edge, callers)
         self._sockets = self._make_sockets(edge, connections, operations)
         self._stop = connections.stop
@@ -336,6 +340,11 @@ class Gateway:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._graphql(FastRequest(scope, receive))
         await response(scope, receive, send)
+
+    async def _payment_event(self, request: Request) -> Response:
+        if self._incoming is None:
+            raise RuntimeError("requests are served only while the lifespan runs")
+        return await self._incoming.receive(request)
 
     async def _home(self, _request: Request) -> Response:
         return RedirectResponse("/graphql")

@@ -22,9 +22,10 @@ from app.core.mail import ConsoleMailer, Mailer, NoMailer, SmtpMailer, SmtpServe
 from app.core.metrics import Metrics
 from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
 from app.orders.provider import PaymentProvider
+from app.orders.stripe_provider import StripeProvider
 from app.orders.test_provider import TestPaymentProvider
 from app.repositories import Repositories, create_repository_factory
-from app.settings import Settings
+from app.settings import PaymentProviderName, Settings
 
 INVALIDATIONS = "cache_invalidations"
 CHANGES = "row_changes"
@@ -43,6 +44,7 @@ class Resources:
     clickhouse: ClickHouse
     changes: Changes
     repositories: Repositories
+    payments: PaymentProvider
 
 
 @asynccontextmanager
@@ -83,7 +85,9 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
         repositories = create_repository_factory(database, cache, metrics, logger, clickhouse=clickhouse, changes=changes)
         await changes.open(repositories.find_changed)
         stack.push_async_callback(changes.close)
-        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories)
+        provider = make_provider(settings, repositories)
+        stack.push_async_callback(provider.close)
+        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories, provider)
 
 
 def open_clickhouse(settings: Settings, metrics: Metrics, *, migrate: bool) -> ClickHouse:
@@ -122,8 +126,13 @@ def make_mailer(settings: Settings) -> Mailer:
     return NoMailer()
 
 
-def make_provider(repositories: Repositories) -> PaymentProvider:
+def make_provider(settings: Settings, repositories: Repositories) -> PaymentProvider:
     """Who takes the money."""
+    api_key, secret = _plain(settings.stripe_api_key), _plain(settings.stripe_webhook_secret)
+    if settings.payment_provider is PaymentProviderName.STRIPE and api_key and secret:
+        return StripeProvider(api_key, secret, settings.stripe_api_url)
+    if settings.is_production:
+        log.warning("payments_are_pretended", hint="PAYMENT_PROVIDER is test: whoever knows its tokens buys for nothing")
     return TestPaymentProvider(repositories)
 
 

@@ -68,6 +68,13 @@ class ResponseCacheMode(StrEnum):
     REDIS = "redis"
 
 
+class PaymentProviderName(StrEnum):
+    """Who takes the money."""
+
+    TEST = "test"
+    STRIPE = "stripe"
+
+
 class SettingsError(Exception):
     """A setting has a wrong value. The text names each variable and what it may be; the values of secrets are never in it."""
 
@@ -221,6 +228,15 @@ class Settings(BaseSettings):
         "Not set: memory and PostgreSQL.",
     )
 
+    payment_provider: Annotated[PaymentProviderName, BeforeValidator(_lower_case)] = Field(
+        default=PaymentProviderName.TEST,
+        description="Who takes the money: `stripe`, or `test`, which moves none and takes tokens such as `tok_success`.",
+    )
+    stripe_api_key: SecretStr | None = Field(default=None, description="Stripe's secret key; needed for `stripe`.")
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None, description="What Stripe signs its events with at `/webhooks/payments/stripe`; needed for `stripe`."
+    )
+    stripe_api_url: BaseUrl | None = Field(default=None, description="Where Stripe's API is, or what speaks as it does. Not set: Stripe.")
     payment_patience: float = Field(
         default=60,
         ge=1,
@@ -419,6 +435,13 @@ class Settings(BaseSettings):
     def _manifest_is_there(self) -> Self:
         if self.trusted_documents is not TrustedDocumentsMode.OFF and self.trusted_documents_file is None:
             raise ValueError(f"TRUSTED_DOCUMENTS_FILE must name the manifest when TRUSTED_DOCUMENTS is {self.trusted_documents.value}")
+        return self
+
+    @model_validator(mode="after")
+    def _stripe_is_known(self) -> Self:
+        missing = [name for name in ("stripe_api_key", "stripe_webhook_secret") if getattr(self, name) is None]
+        if self.payment_provider is PaymentProviderName.STRIPE and missing:
+            raise ValueError(f"{missing[0].upper()} must be set when PAYMENT_PROVIDER is stripe")
         return self
 
     @model_validator(mode="after")

@@ -11,15 +11,17 @@ from app.accounts.mail import MAIL_JOB, AccountMails
 from app.analytics.replay import replaying
 from app.core.database import Database
 from app.core.jobs import Work, Worker, remove_history
+from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
 from app.repositories import Repositories
-from app.resources import Resources, make_mailer, make_provider, open_resources
+from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
 
 OFTEN = "* * * * * */10"
 EVERY_QUARTER = "*/15 * * * *"
 EVERY_NIGHT = "17 3 * * *"
 SECURITY_EVENTS_KEPT = timedelta(days=365)
+PROVIDER_EVENTS_KEPT = timedelta(days=30)
 READ_NOTIFICATIONS_KEPT = timedelta(days=90)
 
 log = structlog.get_logger(__name__)
@@ -89,15 +91,16 @@ def make_forgetting(resources: Resources) -> Work:
 
     async def forget() -> None:
         await repositories.idempotency_keys.delete_older(repositories.now() - lifetime)
+        await repositories.of(ProviderEventRepository).delete_older(repositories.now() - PROVIDER_EVENTS_KEPT)
 
     return forget
 
 
 def make_sweep(resources: Resources) -> Sweep:
     """What settles payments and gives up orders that nobody came back for."""
-    settings, repositories = resources.settings, resources.repositories
+    settings = resources.settings
     patience = timedelta(seconds=settings.payment_patience), timedelta(seconds=settings.order_patience)
-    return Sweep(repositories, make_provider(repositories), *patience)
+    return Sweep(resources.repositories, resources.payments, *patience)
 
 
 async def _until_signalled(worker: Worker) -> None:

@@ -156,6 +156,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "input_hash": "{sha256}",
         "leased_until": datetime(2100, 1, 1, tzinfo=UTC),
     },
+    "provider_events": {"provider": "test", "event_id": "evt_{n}", "type": "charge"},
     "order_events": {"order_id": Parent("orders"), "kind": "CREATED"},
     "test_charges": {"key": "key{n}", "transaction_id": "test_{n}", "amount": 10, "state": "SUCCEEDED"},
     "test_refunds": {"key": "key{n}", "charge_id": Parent("test_charges"), "amount": 1},

@@ -1,5 +1,6 @@
 """What the shop asks of a payment provider, in Stripe's words. `test_provider` and `stripe_provider` answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -14,6 +15,19 @@ ABANDONED: Final = "abandoned"
 
 class UnknownToken(Exception):
     """The provider knows no such payment token."""
+
+
+class ForgedEvent(Exception):
+    """What pretends to be an event of the provider, and is none."""
+
+
+@dataclass(frozen=True)
+class ProviderNews:
+    """An event of a provider: its name, its kind, and which payment of ours it is about, if of any."""
+
+    id: str
+    type: str
+    payment_id: str | None
 
 
 class ChargeState(StrEnum):
@@ -111,3 +125,10 @@ class PaymentProvider(Protocol):
     async def refund(self, request: RepaymentRequest) -> Repayment:
         """Give money back. A refusal is an answer, not an error."""
         ...
+
+    def read_news(self, body: bytes, headers: Mapping[str, str]) -> ProviderNews:
+        """What a request that claims to come from the provider tells. Raises `ForgedEvent`."""
+        ...
+
+    async def close(self) -> None:
+        """End all connections."""

@@ -5,11 +5,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
+
+from pydantic import ValidationError
 
 from app.core.factory import RepositoryFactory
+from app.core.inputs import Input, Line
 from app.orders.models.ledger import TestCharge
-from app.orders.provider import ABANDONED, ANSWER_SECONDS, Charge, ChargeRequest, ChargeState, Repayment, RepaymentRequest, UnknownToken
+from app.orders.provider import (
+    ABANDONED,
+    ANSWER_SECONDS,
+    Charge,
+    ChargeRequest,
+    ChargeState,
+    ForgedEvent,
+    ProviderNews,
+    Repayment,
+    RepaymentRequest,
+    UnknownToken,
+)
 from app.orders.repository.ledger import TestLedger
 
 BANK_SECONDS: Final = timedelta(seconds=5)
@@ -29,6 +43,14 @@ class Outcome:
     @property
     def failure(self) -> dict[str, str]:
         return {"failure_code": self.failure_code, "failure_message": self.failure_message} if self.failure_code else {}
+
+
+class News(Input):
+    """An event as the test provider would send it."""
+
+    id: Annotated[str, Line(255)]
+    type: Annotated[str, Line(255)]
+    payment_id: Annotated[str, Line(64)] | None = None
 
 
 class TestPaymentProvider:
@@ -92,6 +114,17 @@ class TestPaymentProvider:
     async def refund(self, request: RepaymentRequest) -> Repayment:
         name = await self.ledger.give_back(request)
         return Repayment(name) if name else Repayment(None, "charge_exceeded")
+
+    def read_news(self, body: bytes, headers: Mapping[str, str]) -> ProviderNews:
+        """A JSON object with `id`, `type` and `payment_id`. It bears no signature, since there is no secret that both sides share."""
+        try:
+            event = News.model_validate_json(body)
+        except ValidationError as error:
+            raise ForgedEvent from error
+        return ProviderNews(event.id, event.type, event.payment_id)
+
+    async def close(self) -> None:
+        """There are no connections."""
 
     async def confirm(self, request: ChargeRequest) -> Charge:
         """The bank's answer to a charge that it took time for."""

@@ -2,6 +2,7 @@
 
 from app.orders.models.events import Actor, OrderEvent, OrderEventKind
 from app.orders.models.ledger import TestCharge, TestRefund
+from app.orders.models.news import ProviderEvent as ProviderEvent
 from app.orders.models.numbers import OrderCounter
 from app.orders.models.orders import (
     Checkout,
