@@ -176,7 +176,9 @@ class Composer:
         counted = self._counted(paged, repository, parent)
         if _shows_only_nodes(paged, query):
             return self._plain_page(paged, rows(query.size), table, counted)
-        return NumberedPage(self, paged, query, rows(query.size + 1), counted).statement()
+        shown = [table.c[name] for name in sorted(_used(paged) | {sort.column for sort in query.shape.sorts})]
+        numbered = rows(query.size + 1).with_only_columns(*shown, maintain_column_froms=True)
+        return NumberedPage(self, paged, query, numbered, counted).statement()
 
     def _plain_page(self, paged: Paged, rows: Select[Any], table: FromClause, counted: Callable[[], Any]) -> Select[Any]:
         pairs: list[tuple[str, Any]] = []
@@ -314,6 +316,26 @@ def _shows_only_nodes(paged: Paged, query: ListQuery) -> bool:
     if any(isinstance(part, Edges | Info) for part in paged.parts):
         return False
     return nodes == 0 or (nodes == 1 and not query.shape.backward)
+
+
+def _used(paged: Paged) -> set[str]:
+    """The columns of a page's rows that what it shows of them looks at."""
+    edges = [edge for part in paged.parts if isinstance(part, Edges) for edge in part.parts]
+    shown = [part.level for part in (*paged.parts, *edges) if isinstance(part, Nodes | Node)]
+    return {name for level in shown for part in level.parts if not isinstance(part, TypeName) for name in _columns_of(part) if name}
+
+
+def _columns_of(part: Leaf | Fill | One | Many | Paged) -> tuple[str | None, ...]:
+    if isinstance(part, Fill):
+        return (*part.computed.needs, part.owner)
+    if isinstance(part, One | Many | Paged):
+        return (part.relation.key if part.relation else None, part.owner)
+    source = part.source
+    if isinstance(source, Money):
+        return (source.column, source.currency, part.owner)
+    if isinstance(source, Total):
+        return (source.relation.key, part.owner)
+    return (source.name if isinstance(source, Column) else "id", part.owner)
 
 
 def _belongs(paged: Paged, table: FromClause, parent: FromClause) -> Expression:

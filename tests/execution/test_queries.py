@@ -1,5 +1,6 @@
 """The queries that callers rely on are compiled, and what must not be compiled is not."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,20 @@ from uuid import UUID
 
 import orjson
 import pytest
-from graphql import OperationDefinitionNode, OperationType, parse, validate
+from graphql import (
+    FieldNode,
+    OperationDefinitionNode,
+    OperationType,
+    get_named_type,
+    is_leaf_type,
+    is_required_argument,
+    parse,
+    validate,
+)
 
 from app.api.scalars import encode_id
 from app.execution.explain import explain
+from app.schema import create_schema
 from tests.execution.conftest import Both
 
 README = Path(__file__).parents[2] / "README.md"
@@ -52,20 +63,53 @@ async def test_queries_of_the_sketch_are_compiled(both: Both, name: str) -> None
     await _assert_compiled(both, text, {key: value for key, value in variables.items() if f"${key}" in text})
 
 
+ELSEWHERE = {"userEvents"}
+"""Root fields whose rows are not in PostgreSQL, and which only their resolvers can read."""
+
+
 def _readme_queries() -> list[str]:
-    """Those that need no value of another answer, and ask for nothing that is kept in ClickHouse."""
     blocks = re.findall(r"```graphql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    found = [block for block in blocks if "$" not in block and all(map(_is_query, parse(block).definitions))]
-    return [block for block in found if "userEvents" not in block]
+    return [block for block in blocks if all(map(_is_compiled, parse(block).definitions))]
 
 
-def _is_query(definition: Any) -> bool:
-    return isinstance(definition, OperationDefinitionNode) and definition.operation is OperationType.QUERY
+def _is_compiled(definition: Any) -> bool:
+    if not isinstance(definition, OperationDefinitionNode) or definition.operation is not OperationType.QUERY:
+        return False
+    return not ELSEWHERE & {selection.name.value for selection in definition.selection_set.selections if isinstance(selection, FieldNode)}
 
 
 @pytest.mark.parametrize("text", _readme_queries())
 async def test_queries_of_the_readme_are_compiled(both: Both, text: str) -> None:
-    await _assert_compiled(both, text, {})
+    await _assert_compiled(both, text, {name: both.pools.ids[name.capitalize()][0] for name in re.findall(r"\$(\w+): ID!", text)})
+
+
+QUERY: Any = create_schema()._schema.query_type
+
+
+@pytest.mark.parametrize("name", sorted(QUERY.fields.keys() - ELSEWHERE))
+async def test_every_root_field_is_compiled_with_all_that_its_rows_show(both: Both, name: str) -> None:
+    ids = both.pools.ids
+    given = {"node": ids["Order"][0], "nodes": ids["Order"][:2], "cart": ids["Cart"][0], "order": ids["Order"][0]}
+    lookups = {"product": ids["Product"][0], "store": ids["Store"][0]}
+    argument = "ids" if name == "nodes" else "id"
+    found = {**given, **lookups}.get(name)
+    arguments = f"({argument}: {json.dumps(found)})" if found else ""
+    await _assert_compiled(both, f"{{ {name}{arguments} {_all(get_named_type(QUERY.fields[name].type))} }}", {})
+
+
+def _all(kind: Any) -> str:
+    """Everything that a type shows, and of related rows their ids."""
+    if "nodes" in kind.fields:
+        return f"{{ totalCount pageInfo {{ hasNextPage endCursor }} nodes {_all(get_named_type(kind.fields['nodes'].type))} }}"
+    parts = [name + _brief(field) for name, field in kind.fields.items() if not any(map(is_required_argument, field.args.values()))]
+    return f"{{ {' '.join(parts)} }}"
+
+
+def _brief(field: Any) -> str:
+    inner = get_named_type(field.type)
+    if is_leaf_type(inner):
+        return ""
+    return " { nodes { id } }" if "nodes" in inner.fields else " { id }"
 
 
 async def _assert_compiled(both: Both, text: str, variables: dict[str, Any]) -> None:
