@@ -26,9 +26,15 @@ READ_AND_WRITE = (
     "webhooks",
 )
 READ_ONLY = ("analytics", "roles", "security", "users")
+MONEY = ("payments:capture", "payments:refund")
+"""What moves money is named by itself: a key that may write payments may not yet give any back."""
 
 SCOPES = frozenset(
-    {*(f"{name}:{action}" for name in READ_AND_WRITE for action in (READ, WRITE)), *(f"{name}:{READ}" for name in READ_ONLY)}
+    {
+        *(f"{name}:{action}" for name in READ_AND_WRITE for action in (READ, WRITE)),
+        *(f"{name}:{READ}" for name in READ_ONLY),
+        *MONEY,
+    }
 )
 
 LONGEST_SCOPE = 50

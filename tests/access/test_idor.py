@@ -337,10 +337,11 @@ def change_document(name: str) -> str:
 
 
 def refused(response: httpx.Response) -> bool:
+    """Whether the change itself was refused; that its answer has columns which are not for everybody is no refusal."""
     body = response.json()
-    if body.get("errors"):
+    changed = (body.get("data") or {}).get("changed")
+    if changed is None:
         return {error["extensions"]["code"] for error in body["errors"]} <= REFUSALS
-    changed = body["data"]["changed"]
     return bool(changed["userErrors"] or changed.get("rejected"))
 
 
