@@ -61,6 +61,7 @@ from app.core.metrics import Metrics
 from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
 from app.core.security import guest
+from app.engagement.webhooks import Webhooks
 from app.execution.runtime import CompiledExecution
 from app.orders.incoming import IncomingPayments
 from app.orders.payments import Payments
@@ -92,6 +93,7 @@ class Services:
     api_keys: ApiKeys
     key_usage: KeyUsage
     payments: Payments
+    webhooks: Webhooks
     rate_limiter: RateLimiter
     guest_carts: GuestCarts
     events: EventWriter
@@ -270,6 +272,7 @@ class Gateway:
             api_keys=api_keys,
             key_usage=KeyUsage(resources.repositories.api_keys.batch_increment_usage_count, self._metrics),
             payments=Payments(resources.payments),
+            webhooks=Webhooks.from_settings(settings),
             rate_limiter=limiter,
             guest_carts=GuestCarts.from_settings(settings, limiter),
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),

@@ -35,7 +35,7 @@ from app.core.clock import Clock, system_clock
 from app.core.database import Database
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
-from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookRepository
+from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookDeliveryRepository, WebhookRepository
 from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository, RefundRepository
 from app.quality.repository import (
     QualityAnomalyRepository,
@@ -167,6 +167,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def webhooks(self) -> WebhookRepository:
         return self.of(WebhookRepository)
+
+    @cached_property
+    def webhook_deliveries(self) -> WebhookDeliveryRepository:
+        return self.of(WebhookDeliveryRepository)
 
     @cached_property
     def quality_validations(self) -> QualityValidationRepository:

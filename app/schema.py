@@ -20,6 +20,8 @@ from app.carts.queries import CartQuery
 from app.carts.subscriptions import CartSubscription
 from app.catalog.mutations import CatalogMutation
 from app.catalog.queries import CatalogQuery
+from app.engagement.mutations import EngagementMutation
+from app.engagement.queries import EngagementQuery
 from app.engagement.subscriptions import NotificationSubscription
 from app.orders.mutations import OrderMutation
 from app.orders.queries import OrderQuery
@@ -27,8 +29,12 @@ from app.orders.subscriptions import OrderSubscription
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
-Query: Any = merge_types("Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, AnalyticsQuery))
-Mutation: Any = merge_types("Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation, AnalyticsMutation))
+Query: Any = merge_types(
+    "Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, EngagementQuery, AnalyticsQuery)
+)
+Mutation: Any = merge_types(
+    "Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation, EngagementMutation, AnalyticsMutation)
+)
 Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))
 
 

@@ -267,6 +267,16 @@ class Settings(BaseSettings):
         description="Where the storefront is. Links in mails lead to its pages `/verify-email`, `/reset-password` and `/sign-up`, "
         "with the token behind `#token=`.",
     )
+    webhook_timeout: float = Field(default=10, gt=0, le=50, description="Seconds that a store's own system gets to take a webhook message.")
+    webhook_failures: int = Field(
+        default=10, ge=1, le=1_000, description="Deliveries that fail in a row, each tried for a day, until their webhook becomes inactive."
+    )
+    webhook_secret_overlap: int = Field(
+        default=86_400, ge=0, le=2_592_000, description="Seconds that messages are signed with the former secret as well after a rotation."
+    )
+    webhook_loopback: bool = Field(
+        default=False, description="Deliver webhooks to this host, and without TLS, to try them; never in production."
+    )
     clickhouse_url: ClickHouseUrl | None = Field(
         default=None, description="ClickHouse, as `http://user:password@host:8123`. Not set: the embedded engine, for one process."
     )
@@ -449,6 +459,12 @@ class Settings(BaseSettings):
         missing = [name for name in ("mail_from", "public_url") if name not in self.model_fields_set]
         if self.is_production and self.mail_url is not None and missing:
             raise ValueError(f"{missing[0].upper()} must be set in production when MAIL_URL is")
+        return self
+
+    @model_validator(mode="after")
+    def _webhooks_leave_this_host(self) -> Self:
+        if self.is_production and self.webhook_loopback:
+            raise ValueError("WEBHOOK_LOOPBACK must not be set in production")
         return self
 
     @model_validator(mode="after")

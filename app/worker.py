@@ -11,11 +11,14 @@ from app.accounts.mail import MAIL_JOB, AccountMails
 from app.analytics.replay import replaying
 from app.core.database import Database
 from app.core.jobs import Work, Worker, remove_history
+from app.engagement.delivery import DELIVER_JOB, Deliveries
+from app.engagement.happenings import Happenings
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
+from app.stores.events import HAPPENED_JOB
 
 OFTEN = "* * * * * */10"
 EVERY_QUARTER = "*/15 * * * *"
@@ -79,6 +82,11 @@ def make_worker(resources: Resources) -> Worker:
     mails = AccountMails.from_settings(settings, repositories, make_mailer(settings))
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
+    worker.job(HAPPENED_JOB, Happenings(repositories).tell)
+    deliveries = Deliveries.from_settings(settings, repositories)
+    worker.job(DELIVER_JOB, deliveries.deliver, at_once=50)
+    worker.schedule("webhooks.take_up_lost", EVERY_QUARTER, deliveries.take_up_lost)
+    worker.schedule("webhooks.remove_old", EVERY_NIGHT, deliveries.remove_old)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     worker.schedule("idempotency_keys.remove_old", EVERY_QUARTER, make_forgetting(resources))

@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from app.core import clickhouse_migrations, migrations
+from app.core import clickhouse_migrations, jobs, migrations
 from app.core.cache import Cache, memory_backend
 from app.core.clickhouse import ClickHouse, ClickHouseOptions
 from app.core.database import Database, DatabaseOptions
@@ -85,6 +85,7 @@ async def migrated(postgres: str) -> AsyncIterator[str]:
     """The DSN of a migrated database that tests only copy, or change in transactions that they roll back."""
     async with fresh_database(postgres) as dsn:
         await migrations.upgrade(dsn)
+        await jobs.install(dsn)
         yield dsn
 
 
@@ -162,7 +163,14 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "test_refunds": {"key": "key{n}", "charge_id": Parent("test_charges"), "amount": 1},
     "features": {"cart_id": Parent("carts"), "name": "item_count", "value": "1"},
     "notifications": {"user_id": Parent("users"), "type": "order", "message": "Sent."},
-    "webhooks": {"store_id": Parent("stores"), "url": "https://example.com/", "event_type": "ORDER_PLACED", "secret": "s" * 16},
+    "webhooks": {"store_id": Parent("stores"), "url": "https://example.com/", "event_type": "ORDER_CREATED", "secret": "s" * 16},
+    "webhook_deliveries": {
+        "webhook_id": Parent("webhooks"),
+        "event_id": "{uuid}",
+        "event_type": "ORDER_CREATED",
+        "payload": "{{}}",
+        "next_attempt_at": datetime(2100, 1, 1, tzinfo=UTC),
+    },
     "event_spool": {"events": 1, "lines": b"{}"},
     "quality_validations": {"table_name": "users", "check_type": "NULL_CHECK", "check_name": "users_null"},
     "quality_anomalies": {"table_name": "users", "type": "DUPLICATE"},
@@ -180,7 +188,7 @@ def insert(connection: asyncpg.Connection) -> Insert:
     async def value_of(value: Any, number: int) -> Any:
         if isinstance(value, Parent):
             return await insert_row(value)
-        return value.format(n=number, sha256=f"{number:064x}") if isinstance(value, str) else value
+        return value.format(n=number, sha256=f"{number:064x}", uuid=uuid4()) if isinstance(value, str) else value
 
     async def insert_row(table: str, **values: Any) -> UUID:
         number = next(_number)

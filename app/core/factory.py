@@ -7,6 +7,7 @@ transaction, with `self.repositories.of(ProductRepository)`.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 import structlog
@@ -79,9 +80,13 @@ class RepositoryFactory:
 
     async def enqueue(self, job: str, **arguments: object) -> None:
         """Have a job done if the open transaction commits; where none is open, for sure. The arguments can be read in the database."""
+        await self.enqueue_later(None, job, **arguments)
+
+    async def enqueue_later(self, delay: timedelta | None, job: str, **arguments: object) -> None:
+        """As `enqueue`, but not before a delay."""
         transaction = self.session.current_transaction
         if transaction is not None:
-            await jobs.enqueue(transaction, job, arguments)
+            await jobs.enqueue(transaction, job, arguments, delay)
         else:
             async with self.database.transaction() as own:
-                await jobs.enqueue(own, job, arguments)
+                await jobs.enqueue(own, job, arguments, delay)

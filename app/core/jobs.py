@@ -58,11 +58,11 @@ async def install(dsn: str) -> None:
         await connection.close(timeout=CONNECT_SECONDS)
 
 
-async def enqueue(transaction: Transaction, name: str, arguments: dict[str, object]) -> None:
-    """Add a job to the transaction: it runs if and only if the transaction commits."""
+async def enqueue(transaction: Transaction, name: str, arguments: dict[str, object], delay: timedelta | None = None) -> None:
+    """Add a job to the transaction: it runs if and only if the transaction commits, and not before a delay."""
     queries = Queries(PooledDriver(transaction.connection))  # type: ignore[arg-type]
     with translated_errors():
-        await queries.enqueue(name, orjson.dumps(arguments, default=str))
+        await queries.enqueue(name, orjson.dumps(arguments, default=str), execute_after=delay)
 
 
 async def remove_history(database: Database) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from app.core import model
 from app.core.inputs import AnyCase, Input, JsonObject, JsonValue, Line, Passage, Update, Url
 from app.core.model import JSON, TEXT, Created, Timestamped
+from app.stores.events import StoreEvent
 
 
 class NotificationPriority(StrEnum):
@@ -65,14 +66,18 @@ class Notification(Created, table=True):
 
 
 class Webhook(Timestamped, table=True):
-    """An address of a store that is told of events of one type, signed with `secret`.
+    """An address of a store that is told of events of one type, each message signed with `secret`.
 
-    `failure_count` is the number of deliveries that failed in a row; enough of them make it inactive.
+    After a rotation, messages are signed with `previous_secret` as well until `previous_secret_expires_at`. Both are kept as they are,
+    since whoever signs needs them, and shown to nobody. `failure_count` is the number of deliveries that failed in a row; enough of them
+    make it inactive.
     """
 
     __tablename__ = "webhooks"
     __table_args__ = (
+        model.one_of("event_type", StoreEvent),
         *model.not_negative("failure_count"),
+        model.stamped("previous_secret_expires_at", "previous_secret is not null"),
         *model.is_object("metadata"),
         model.newest_first("webhooks"),
         model.newest_first("webhooks", "store_id"),
@@ -81,15 +86,57 @@ class Webhook(Timestamped, table=True):
 
     store_id: UUID = model.reference("stores.id", "CASCADE")
     url: str = model.column(max_length=2048)
-    event_type: str = model.column(max_length=128)
+    event_type: StoreEvent = model.choice()
     secret: str = model.column(max_length=255)
     is_active: bool = model.column(True)
     failure_count: int = model.column(0)
     last_triggered_at: datetime | None = model.moment()
     metadata_: dict[str, Any] | None = model.metadata_column()
+    previous_secret: str | None = model.column(None, max_length=255)
+    previous_secret_expires_at: datetime | None = model.moment()
 
 
-EventName = Annotated[str, Line(128)]
+class DeliveryStatus(StrEnum):
+    """PENDING deliveries are still tried; DELIVERED ones were taken with a 2xx status."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
+class WebhookDelivery(Timestamped, table=True):
+    """A message to a webhook and how its delivery goes. `event_id` names the message, over all attempts and redeliveries.
+
+    `attempts` counts since the delivery was last asked for; what follows it is about the latest attempt.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_id"),
+        model.one_of("event_type", StoreEvent),
+        model.one_of("status", DeliveryStatus),
+        model.stamped("next_attempt_at", "status = 'PENDING'"),
+        model.stamped("delivered_at", "status = 'DELIVERED'"),
+        *model.not_negative("attempts", "duration_ms"),
+        *model.is_object("payload"),
+        model.newest_first("webhook_deliveries"),
+        model.newest_first("webhook_deliveries", "webhook_id"),
+        Index("ix_webhook_deliveries_due", "next_attempt_at", postgresql_where=text("status = 'PENDING'")),
+    )
+
+    webhook_id: UUID = model.reference("webhooks.id", "CASCADE")
+    event_id: UUID
+    event_type: StoreEvent = model.choice()
+    payload: dict[str, Any] = model.column(sa_type=JSON, nullable=False)
+    status: DeliveryStatus = model.choice(DeliveryStatus.PENDING)
+    attempts: int = model.column(0)
+    next_attempt_at: datetime | None = model.moment()
+    response_status: int | None = model.column(None)
+    duration_ms: int | None = model.column(None)
+    error: str | None = model.column(None, max_length=255)
+    delivered_at: datetime | None = model.moment()
+
+
 Secret = Annotated[SecretStr, Field(min_length=16, max_length=255)]
 
 
@@ -116,15 +163,20 @@ class NotificationCreate(Input):
     metadata: JsonObject | None = None
 
 
-class WebhookCreate(Input):
-    """A new webhook."""
+class WebhookRequest(Input):
+    """A webhook that somebody asks for; the secret is made for it."""
 
     store_id: UUID
     url: Url
-    event_type: EventName
-    secret: Secret
+    event_type: StoreEvent
     is_active: bool = True
     metadata: JsonObject | None = None
+
+
+class WebhookCreate(WebhookRequest):
+    """A new webhook."""
+
+    secret: Secret
 
 
 class WebhookUpdate(Update):
@@ -133,7 +185,6 @@ class WebhookUpdate(Update):
     nullable: ClassVar[frozenset[str]] = frozenset({"metadata"})
 
     url: Url | None = None
-    event_type: EventName | None = None
-    secret: Secret | None = None
+    event_type: StoreEvent | None = None
     is_active: bool | None = None
     metadata: JsonObject | None = None

@@ -1,15 +1,24 @@
-"""Notifications as GraphQL shows them."""
+"""Notifications and webhooks as GraphQL shows them."""
 
 from datetime import datetime
 
 import strawberry
 from strawberry.scalars import JSON
 
+from app.accounts.types import CreatedOrder
+from app.api.connection import Connection
+from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
+from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import mine
+from app.api.permissions import mine, requires
+from app.api.relations import to_connection, to_one
 from app.engagement import models
+from app.stores.events import StoreEvent
+from app.stores.types import Store
 
 strawberry.enum(models.NotificationPriority, description="How much a notification matters.")
+strawberry.enum(models.DeliveryStatus, description="PENDING deliveries are still tried; DELIVERED ones were taken with a 2xx status.")
+strawberry.enum(StoreEvent, description="What webhooks can be told of; messages write ORDER_CREATED as `order.created`.")
 
 
 @strawberry.type(description="A message to a user.")
@@ -25,3 +34,102 @@ class Notification(Node):
     expires_at: datetime | None
     metadata: JSON | None
     created_at: datetime
+
+
+@filter_input
+class NotificationFilter:
+    type: StringFilter | None
+    priority: Comparison[models.NotificationPriority] | None
+    created_at: DateTimeFilter | None
+
+
+@strawberry.type
+class NotificationPayload(Payload):
+    notification: Notification | None = None
+
+
+@strawberry.type
+class SentNotificationPayload(Payload):
+    sent: bool = strawberry.field(default=False, description="Whether it is there for its reader, who alone may see it.")
+
+
+@strawberry.type
+class ReadNotificationsPayload(Payload):
+    read: int = strawberry.field(default=0, description="How many were still unread.")
+
+
+@strawberry.type(description="A message to a webhook, and how its delivery goes. The log is kept for 30 days.")
+class WebhookDelivery(Node):
+    model = models.WebhookDelivery
+    access = requires("webhooks:read")
+
+    event_id: strawberry.ID = strawberry.field(description="Its `webhook-id`, over all attempts and redeliveries.")
+    event_type: StoreEvent
+    payload: JSON
+    status: models.DeliveryStatus
+    attempts: int = strawberry.field(description="Since it was last asked for.")
+    next_attempt_at: datetime | None
+    response_status: int | None = strawberry.field(description="HTTP status of the latest attempt.")
+    duration_ms: int | None = strawberry.field(description="Milliseconds that the latest attempt took.")
+    error: str | None = strawberry.field(description="Why the latest attempt failed.")
+    delivered_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@filter_input
+class WebhookDeliveryFilter:
+    status: Comparison[models.DeliveryStatus] | None
+    event_type: Comparison[StoreEvent] | None
+    created_at: DateTimeFilter | None
+
+
+@strawberry.type(description="An address of a store that is told of events of one type. Its secret is shown when it is made or replaced.")
+class Webhook(Node):
+    model = models.Webhook
+    access = requires("webhooks:read")
+
+    url: str
+    event_type: StoreEvent
+    is_active: bool = strawberry.field(description="Too many deliveries that fail in a row, or an answer 410, make it inactive.")
+    failure_count: int = strawberry.field(description="Deliveries that failed in a row.")
+    last_triggered_at: datetime | None = strawberry.field(description="When it was last sent something.")
+    previous_secret_expires_at: datetime | None = strawberry.field(
+        description="Until when messages are signed with the former secret as well."
+    )
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+    deliveries: Connection[WebhookDelivery] = to_connection(
+        "webhook_deliveries", by="webhook_id", filter=WebhookDeliveryFilter, order=CreatedOrder, description="Newest first."
+    )
+
+
+@filter_input
+class WebhookFilter:
+    store_id: IdFilter | None = id_filter("Store")
+    event_type: Comparison[StoreEvent] | None
+    is_active: BooleanFilter | None
+    created_at: DateTimeFilter | None
+
+
+@strawberry.type
+class WebhookPayload(Payload):
+    webhook: Webhook | None = None
+
+
+@strawberry.type
+class WebhookSecretPayload(Payload):
+    webhook: Webhook | None = None
+    secret: str | None = strawberry.field(default=None, description="What messages are signed with, only here: `whsec_` and base64.")
+
+
+@strawberry.type
+class DeletedWebhookPayload(Payload):
+    deleted: bool = False
+
+
+@strawberry.type
+class WebhookDeliveryPayload(Payload):
+    delivery: WebhookDelivery | None = None

@@ -1,6 +1,8 @@
 """The world of the access tests: two stores, their people, and a victim."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -79,4 +81,8 @@ async def _settle(world: World) -> None:
     world.victims["SecurityEvent"] = await world.insert("security_events", user_id=key(victim.own["User"]), **event)
     world.victims["ApiKey"] = await world.api_key(victim)
     world.victims["Notification"] = await world.insert("notifications", user_id=key(victim.own["User"]), type="order", message=MARK)
+    hook = {"store_id": key(world.public[CLOSED]), "url": f"https://{MARK}.example.com/", "event_type": "ORDER_CREATED", "secret": MARK}
+    world.victims["Webhook"] = await world.insert("webhooks", **hook)
+    sent = {"event_id": uuid4(), "event_type": "ORDER_CREATED", "payload": f'{{"note": "{MARK}"}}', "next_attempt_at": datetime.now(UTC)}
+    world.victims["WebhookDelivery"] = await world.insert("webhook_deliveries", webhook_id=key(world.victims["Webhook"]), **sent)
     world.victims["UserEvent"] = await world.event(victim, CLOSED)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -286,7 +287,41 @@ async def _events_of_hidden_store(world: World, _: Person) -> dict[str, Any]:
     return {"events": [{"eventType": "PAGE_VIEW"}], "storeId": world.victims["Store"]}
 
 
+async def _new_webhook(world: World, _: Person) -> dict[str, Any]:
+    return {"storeId": world.public[HARBOUR], "url": "https://hooks.example.com/", "eventType": "ORDER_CREATED"}
+
+
+async def _webhook(world: World, _: Person) -> dict[str, Any]:
+    hook = {"url": "https://hooks.example.com/", "event_type": "ORDER_CREATED", "secret": "whsec_AAAA"}
+    return {"id": await world.insert("webhooks", store_id=key(world.public[HARBOUR]), **hook)}
+
+
+async def _changed_webhook(world: World, sender: Person) -> dict[str, Any]:
+    return {**await _webhook(world, sender), "url": "https://taken.example.com/"}
+
+
+async def _failed_delivery(world: World, sender: Person) -> dict[str, Any]:
+    hook = await _webhook(world, sender)
+    failed = {"event_id": uuid4(), "event_type": "ORDER_CREATED", "payload": "{}", "status": "FAILED"}
+    return {"id": await world.insert("webhook_deliveries", webhook_id=key(hook["id"]), **failed)}
+
+
+async def _sent_notification(world: World, _: Person) -> dict[str, Any]:
+    return {"userId": world.victim.own["User"], "type": "order", "message": f"Taken {next(_numbers)}"}
+
+
+async def _read_notification(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.insert("notifications", user_id=key(world.victim.own["User"]), type="order", message=MARK)}
+
+
 ATTACKS = {
+    "sendNotification.input.userId": [Attack(_sent_notification, "administrator")],
+    "markNotificationAsRead.input.id": [Attack(_read_notification)],
+    "createWebhook.input.storeId": [Attack(_new_webhook, "administrator")],
+    "updateWebhook.input.id": [Attack(_changed_webhook, "administrator")],
+    "deleteWebhook.input.id": [Attack(_webhook, "administrator")],
+    "rotateWebhookSecret.input.id": [Attack(_webhook, "administrator")],
+    "redeliverWebhook.input.id": [Attack(_failed_delivery, "administrator")],
     "updateStore.input.id": [Attack(_updated_store, "administrator")],
     "updateStoreSettings.input.storeId": [Attack(_store_settings, "administrator")],
     "createProduct.input.storeIds": [Attack(_created_product, "administrator")],

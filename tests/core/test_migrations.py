@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-from app.core import migrations
+from app.core import jobs, migrations
 from app.core.embedded import find_binaries
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
@@ -37,10 +37,10 @@ async def create_from_models(dsn: str) -> None:
 
 
 async def tables(dsn: str) -> set[str]:
-    """All tables but the one in which Alembic keeps the revision."""
+    """All tables but the one in which Alembic keeps the revision, and those of the job queue."""
     connection = await asyncpg.connect(dsn)
     try:
-        rows = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
+        rows = await connection.fetch("select tablename from pg_tables where schemaname = 'public' and tablename not like 'pgqueuer%'")
     finally:
         await connection.close()
     return {row["tablename"] for row in rows} - {"alembic_version"}
@@ -56,6 +56,7 @@ async def run_sql(dsn: str, statement: str) -> None:
 
 async def test_migrations_make_the_schema_of_the_models(migrated: str, empty_database_url: str) -> None:
     await create_from_models(empty_database_url)
+    await jobs.install(empty_database_url)
     by_models, by_migrations = await dump(empty_database_url), await dump(migrated)
     assert len(by_models) > 1000
     assert list(difflib.unified_diff(by_models, by_migrations, "models", "migrations", lineterm="")) == []
@@ -106,6 +107,7 @@ async def test_every_revision_can_be_undone(empty_database_url: str, migrated: s
         }
     assert await migrations.current(empty_database_url) is None
     await migrations.upgrade(empty_database_url)
+    await jobs.install(empty_database_url)
     assert await dump(empty_database_url) == await dump(migrated)
 
 

@@ -85,6 +85,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "user_sessions",
         "users",
         "verifications",
+        "webhook_deliveries",
         "webhooks",
     }
 

@@ -91,7 +91,7 @@ def test_a_bad_notification_is_refused(field: str, value: Any) -> None:
     assert refused_field(NotificationCreate, **{"user_id": ID, "type": "order", "message": "Sent."} | {field: value}) == field
 
 
-WEBHOOK: dict[str, Any] = {"store_id": ID, "url": "https://example.com/hook", "event_type": "ORDER_PLACED", "secret": "s" * 16}
+WEBHOOK: dict[str, Any] = {"store_id": ID, "url": "https://example.com/hook", "event_type": "ORDER_CREATED", "secret": "s" * 16}
 
 
 @pytest.mark.parametrize(

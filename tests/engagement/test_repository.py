@@ -1,15 +1,18 @@
 """Features, notifications and webhooks as the specification uses them."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from app.core.clock import system_clock
 from app.core.errors import NotFound, UserError
 from app.core.security import ANONYMOUS, Viewer, ViewerKind
 from app.engagement.models import FeatureCreate, NotificationCreate, WebhookCreate
 from app.repositories import Repositories
+from app.stores.events import StoreEvent
 from app.stores.models import StoreCreate
 
 
@@ -80,11 +83,10 @@ async def test_notifications_are_read_once_and_by_their_reader_alone(repositorie
 
 async def test_webhooks_are_found_by_store_and_event(repositories: Repositories) -> None:
     store = await repositories.stores.create_with_settings(StoreCreate(name="Tea", domain="tea.example.com"))
-    for event, active in (("order.created", True), ("order.created", False), ("order.refunded", True)):
-        await repositories.webhooks.create(
-            WebhookCreate(store_id=store.id, url="https://hooks.example.com/", event_type=event, secret="s" * 32, is_active=active)  # type: ignore[arg-type]
-        )
-    found = await repositories.webhooks.find_active(store.id, "order.created")
+    for event, active in ((StoreEvent.ORDER_CREATED, True), (StoreEvent.ORDER_CREATED, False), (StoreEvent.ORDER_REFUNDED, True)):
+        hook: dict[str, Any] = {"store_id": store.id, "url": "https://hooks.example.com/", "secret": SecretStr("s" * 32)}
+        await repositories.webhooks.create(WebhookCreate(**hook, event_type=event, is_active=active))
+    found = await repositories.webhooks.find_active(store.id, StoreEvent.ORDER_CREATED)
     assert [row.is_active for row in found] == [True]
     assert (await repositories.webhooks.update_last_triggered(found[0].id, system_clock())).last_triggered_at is not None
     assert await repositories.scoped(Viewer(kind=ViewerKind.STAFF, store_id=uuid4())).webhooks.count() == 0

@@ -1,4 +1,4 @@
-"""Features, notifications and webhooks: every statement on them."""
+"""Features of carts, and notifications of users."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,9 +14,9 @@ from app.core.changes import Announced, Kind
 from app.core.errors import ErrorCode
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import Repository, as_values
-from app.core.scope import own_or_of_store, own_rows, store_rows
+from app.core.scope import own_or_of_store, own_rows
 from app.core.security import ViewerKind
-from app.engagement.models import Feature, Notification, Webhook
+from app.engagement.models import Feature, Notification
 
 CARTS = Cart.__table__  # type: ignore[attr-defined]
 NOTIFICATIONS_SHOWN = 50
@@ -107,22 +107,3 @@ class NotificationRepository(Repository[Notification]):
 
     def _reading(self) -> dict[str, Any]:
         return {"read": True, "read_at": self.repositories.now()}
-
-
-class WebhookRepository(Repository[Webhook]):
-    """Webhooks are for the staff of their store. `secret` never leaves the process."""
-
-    model = Webhook
-
-    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return store_rows(table, viewer, "webhooks")
-
-    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
-        return store_rows(table, viewer, "webhooks", "write")
-
-    async def find_active(self, store_id: UUID, event_type: str) -> list[Webhook]:
-        """The store's webhooks that want to hear of an event."""
-        return await self.find_many({"store_id": store_id, "event_type": event_type, "is_active": True})
-
-    async def update_last_triggered(self, id: UUID, at: datetime) -> Webhook:
-        return await self.update_by_id(id, {"last_triggered_at": at})

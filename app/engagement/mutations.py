@@ -1,0 +1,117 @@
+"""Sending and reading notifications, and keeping webhooks."""
+
+from datetime import datetime
+
+import strawberry
+from strawberry import UNSET
+from strawberry.scalars import JSON
+
+from app.api.context import Info
+from app.api.inputs import IdInput
+from app.api.mutations import given, mutation, validated
+from app.api.permissions import mine, requires
+from app.api.rate_limit import Rate
+from app.api.scalars import decode_id
+from app.core.errors import ErrorCode, UserError
+from app.engagement.models import NotificationCreate, NotificationPriority, WebhookRequest, WebhookUpdate
+from app.engagement.types import (
+    DeletedWebhookPayload,
+    NotificationPayload,
+    ReadNotificationsPayload,
+    SentNotificationPayload,
+    WebhookDeliveryPayload,
+    WebhookPayload,
+    WebhookSecretPayload,
+)
+from app.stores.events import StoreEvent
+
+READ = mine("notifications:write")
+KEEP = requires("webhooks:write")
+
+
+@strawberry.input
+class SendNotificationInput:
+    user_id: strawberry.ID
+    type: str = strawberry.field(description="What it is about, such as `order`.")
+    message: str
+    priority: NotificationPriority = NotificationPriority.NORMAL
+    expires_at: datetime | None = UNSET
+    metadata: JSON | None = UNSET
+
+
+@strawberry.input
+class CreateWebhookInput:
+    store_id: strawberry.ID
+    url: str = strawberry.field(description="An https address in the internet.")
+    event_type: StoreEvent
+    is_active: bool = True
+    metadata: JSON | None = UNSET
+
+
+@strawberry.input(description="What is left out stays as it is.")
+class UpdateWebhookInput:
+    id: strawberry.ID
+    url: str | None = UNSET
+    event_type: StoreEvent | None = UNSET
+    is_active: bool | None = strawberry.field(default=UNSET, description="True also forgets the failures.")
+    metadata: JSON | None = UNSET
+
+
+@strawberry.type
+class EngagementMutation:
+    @mutation(
+        access=requires("notifications:write"),
+        rate=Rate("600/hour"),
+        description="Send a user a notification; staff only to those whom they may see.",
+    )
+    async def send_notification(self, info: Info, input: SendNotificationInput) -> SentNotificationPayload | None:
+        repositories, user_id = info.context.repositories, decode_id(input.user_id, "User", "userId")
+        notification = NotificationCreate.model_validate({**given(input), "user_id": user_id})
+        if await repositories.users.find_by_id(user_id) is None:
+            raise UserError(ErrorCode.NOT_FOUND, "you see no user with this id", "userId")
+        await repositories.notifications.create(notification)
+        return SentNotificationPayload(sent=True)
+
+    @mutation(access=READ, description="Say that one of the caller's notifications was read; the first time counts.")
+    async def mark_notification_as_read(self, info: Info, input: IdInput) -> NotificationPayload | None:
+        id = decode_id(input.id, "Notification", "id")
+        return NotificationPayload(notification=await info.context.repositories.notifications.mark_as_read(id))
+
+    @mutation(access=READ, description="Say that all of the caller's notifications were read.")
+    async def mark_all_notifications_as_read(self, info: Info) -> ReadNotificationsPayload | None:
+        context = info.context
+        return ReadNotificationsPayload(read=await context.repositories.notifications.mark_all_as_read(context.viewer.user_id))
+
+    @mutation(access=KEEP, description="Have an address of a store told of events of one type. The secret is shown once, here.")
+    async def create_webhook(self, info: Info, input: CreateWebhookInput) -> WebhookSecretPayload | None:
+        values = {**given(input), "store_id": decode_id(input.store_id, "Store", "storeId")}
+        context = info.context
+        issued = await context.services.webhooks.create(context.repositories, WebhookRequest.model_validate(values))
+        return WebhookSecretPayload(webhook=issued.row, secret=issued.secret)
+
+    @mutation(access=KEEP)
+    async def update_webhook(self, info: Info, input: UpdateWebhookInput) -> WebhookPayload | None:
+        change, context = validated(WebhookUpdate, input, without=("id",)), info.context
+        id = decode_id(input.id, "Webhook", "id")
+        return WebhookPayload(webhook=await context.services.webhooks.update(context.repositories, id, change))
+
+    @mutation(access=KEEP, description="Remove a webhook and the log of its deliveries.")
+    async def delete_webhook(self, info: Info, input: IdInput) -> DeletedWebhookPayload | None:
+        if not await info.context.repositories.webhooks.delete_by_id(decode_id(input.id, "Webhook", "id")):
+            raise UserError(ErrorCode.NOT_FOUND, "you have no webhook with this id", "id")
+        return DeletedWebhookPayload(deleted=True)
+
+    @mutation(
+        access=KEEP,
+        description="Replace a webhook's secret. The new one is shown once, here; for a while messages are signed with both.",
+    )
+    async def rotate_webhook_secret(self, info: Info, input: IdInput) -> WebhookSecretPayload | None:
+        context = info.context
+        issued = await context.services.webhooks.rotate_secret(context.repositories, decode_id(input.id, "Webhook", "id"))
+        return WebhookSecretPayload(webhook=issued.row, secret=issued.secret)
+
+    @mutation(access=KEEP, rate=Rate("600/hour"), description="Deliver a message again, as it was, once its delivery has ended.")
+    async def redeliver_webhook(self, info: Info, input: IdInput) -> WebhookDeliveryPayload | None:
+        context = info.context
+        id = decode_id(input.id, "WebhookDelivery", "id")
+        return WebhookDeliveryPayload(delivery=await context.services.webhooks.redeliver(context.repositories, id))

@@ -1,0 +1,45 @@
+"""What can be asked of notifications and webhooks."""
+
+from dataclasses import replace
+
+import strawberry
+
+from app.accounts.types import CreatedOrder
+from app.api.connection import Connection, connection, page_request
+from app.api.context import Info
+from app.api.permissions import mine, protected, requires
+from app.engagement.types import Notification, NotificationFilter, Webhook, WebhookFilter
+from app.execution.declarations import Listing
+
+OWN = Listing("notifications", NotificationFilter, CreatedOrder, (), None, "user_id")
+
+
+@strawberry.type
+class EngagementQuery:
+    @strawberry.field(  # type: ignore[untyped-decorator]
+        description="The caller's own notifications, newest first.", **protected(mine("notifications:read"))
+    )
+    async def notifications(
+        self,
+        info: Info,
+        unread_only: bool = False,
+        first: int | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+        filter: NotificationFilter | None = None,
+        order_by: list[CreatedOrder] | None = None,
+    ) -> Connection[Notification]:
+        request = page_request(OWN, info.context.viewer, first, after, last, before, filter, order_by)
+        if unread_only:
+            request = replace(request, where={"and": [request.where or {}, {"read": False}]})
+        page: Connection[Notification] = await info.context.repositories.notifications.find_page(request)
+        return page
+
+    webhooks: Connection[Webhook] = connection(
+        "webhooks",
+        access=requires("webhooks:read"),
+        filter=WebhookFilter,
+        order=CreatedOrder,
+        description="The webhooks of the store that the caller works for, newest first.",
+    )

@@ -1,0 +1,13 @@
+"""Features, notifications and webhooks: every statement on them."""
+
+from app.engagement.repository.messages import FeatureRepository, NotificationRepository
+from app.engagement.repository.webhooks import MAX_WEBHOOKS, Attempted, WebhookDeliveryRepository, WebhookRepository
+
+__all__ = [
+    "MAX_WEBHOOKS",
+    "Attempted",
+    "FeatureRepository",
+    "NotificationRepository",
+    "WebhookDeliveryRepository",
+    "WebhookRepository",
+]
