@@ -35,7 +35,7 @@ strawberry.enum(Availability, description="Whether the pieces of a line can be h
 
 def line_total(price: Decimal, quantity: int, currency: str) -> MoneyText:
     """The total of one line with exactly the digits of its currency."""
-    return MoneyText(amounts.format_amount(amounts.line_total(price, quantity, currency), currency))
+    return MoneyText(f"{amounts.line_total(price, quantity, currency):f}")
 
 
 def _of_offer(shown: Callable[[Offer], Any]) -> Callable[[Any, Sequence[UUID]], Any]:

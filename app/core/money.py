@@ -27,6 +27,7 @@ THREE_DECIMAL_CURRENCIES: Final = _with_exponent(3)
 FOUR_DECIMAL_CURRENCIES: Final = _with_exponent(4)
 
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_UNITS = [Decimal(1).scaleb(-digits) for digits in range(DECIMAL_PLACES + 1)]
 
 
 class UnknownCurrency(ValueError):
@@ -60,7 +61,7 @@ def quantize(amount: Decimal, currency: str) -> Decimal:
         UnknownCurrency: the code is not that of a currency in use.
         InvalidAmount: the number is not finite or has more than 50 digits before the point.
     """
-    unit = Decimal(1).scaleb(-exponent(currency))
+    unit = _UNITS[exponent(currency)]
     if not amount.is_finite():
         raise InvalidAmount("an amount must be a finite number")
     try:

@@ -5,7 +5,8 @@ The statement leaves, in the place of each such field, the list of the columns t
 
     def fill(v1, later1):
         for v2 in v1["nodes"]:
-            v2["slug"] = show0(*v2["slug"])
+            a0, = v2["slug"]
+            v2["slug"] = show0(compute0(a0))
             later1(v2)
 
 so no key is added, none is taken away, and the order of the answer stays. What comes later is asked for when the walk is over.
@@ -39,6 +40,9 @@ class Filler:
 
     async def fill(self, data: Any, repositories: Any) -> None:
         """Put the fields into an answer. Batch methods get the viewer's repositories."""
+        if not self._later:
+            self._walk(data)
+            return
         found: list[list[Any]] = [[] for _ in self._later]
         self._walk(data, *(objects.append for objects in found))
         await together([later.put(objects, repositories) for later, objects in zip(self._later, found, strict=True) if objects])
@@ -96,7 +100,7 @@ class Writer:
         for inner in part.parts:
             place = f'{variable}["{inner.key}"]'
             if isinstance(inner, Fill):
-                yield self._fill(inner, part, place, variable)
+                yield from self._fill(inner, part, place, variable)
             elif _computes(inner):
                 yield from self._inner_lines(inner, place)
 
@@ -112,15 +116,33 @@ class Writer:
         shown = part if isinstance(part, Paged | Edges) else part.level
         yield from (f"    {line}" for line in self.lines(shown, variable))
 
-    def _fill(self, part: Fill, level: Level, place: str, variable: str) -> str:
-        columns = getattr(self._repositories, level.repository).columns
-        restorers = [restorer(columns[column].type) for column in part.computed.needs]
-        number = len(self.functions) + len(self.later)
+    def _fill(self, part: Fill, level: Level, place: str, variable: str) -> Iterator[str]:
+        columns = [getattr(self._repositories, level.repository).columns[name] for name in part.computed.needs]
         if isinstance(part.computed, Batched):
-            self.later[f"later{number}"] = Later(part, part.computed, restorers)
-            return f"later{number}({variable})"
-        self.functions[f"show{number}"] = _show(part, part.computed.compute, restorers)
-        return f"{place} = show{number}(*{place})"
+            name = f"later{self._number()}"
+            self.later[name] = Later(part, part.computed, [restorer(column.type) for column in columns])
+            yield f"{name}({variable})"
+            return
+        names = [f"a{n}" for n in range(len(columns))]
+        yield f"{''.join(f'{name}, ' for name in names)}= {place}" if names else "pass"
+        compute, show = self._named("compute", part.computed.compute), self._named("show", _shower(part))
+        yield f"{place} = {show}({compute}({', '.join(map(self._restored, columns, names))}))"
+
+    def _restored(self, column: Any, name: str) -> str:
+        """What makes a row's value of the JSON that `name` holds."""
+        restore = restorer(column.type)
+        if restore is None:
+            return name
+        made = f"{self._named('make', restore)}({name})"
+        return f"(None if {name} is None else {made})" if column.nullable else made
+
+    def _named(self, name: str, function: Show) -> str:
+        name = f"{name}{self._number()}"
+        self.functions[name] = function
+        return name
+
+    def _number(self) -> int:
+        return len(self.functions) + len(self.later)
 
 
 def _computes(part: Any) -> bool:
@@ -143,20 +165,6 @@ def _shower(part: Fill) -> Show:
         return None
 
     return shown
-
-
-def _show(part: Fill, compute: Show, restorers: Sequence[Callable[[Any], Any] | None]) -> Show:
-    """From the values of the needed columns to what the scalar shows."""
-    shown = _shower(part)
-    if not any(restorers):
-        return lambda *values: shown(compute(*values))
-    makers = [maker or _same for maker in restorers]
-
-    def restored(*values: Any) -> Any:
-        made = (None if value is None else make(value) for make, value in zip(makers, values, strict=True))
-        return shown(compute(*made))
-
-    return restored
 
 
 def _same(value: Any) -> Any:
