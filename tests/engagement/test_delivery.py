@@ -246,3 +246,15 @@ def test_attempts_take_longer_and_longer_and_no_more_than_a_day(chance: float) -
     assert waits == sorted(waits)
     assert waits[0] <= timedelta(seconds=5)
     assert timedelta(hours=6) < sum(waits, timedelta()) <= timedelta(days=1)
+
+
+async def test_orders_are_told_in_the_transaction_that_makes_them_so(repositories: Repositories, receiver: Receiver, hook: Any) -> None:
+    user = await repositories.users.create({"email": "buyer@example.com", "username": "buyer"})
+    order = await repositories.orders.create({"user_id": user.id, "store_id": hook.store_id, "total": 10})
+    await repositories.webhooks.update_by_id(hook.id, {"event_type": "ORDER_CANCELLED"})
+    async with working(repositories):
+        await repositories.orders.cancel(order.id)
+        await eventually(lambda: _delivered(repositories))
+    (message,) = receiver.messages
+    body = Verifier(hook.secret).verify(message.body, message.headers)
+    assert (body["type"], body["data"]["orderId"]) == ("order.cancelled", encode_id("Order", order.id))

@@ -12,8 +12,16 @@ from app.core.repository import Repository
 from app.core.security import Viewer, ViewerKind
 from app.orders.models import Actor, Order, OrderEvent, OrderEventKind, Payment
 from app.orders.repository.scope import of_order
+from app.stores.events import StoreEvent, happened
 
 MAX_EVENTS_SHOWN = 100
+TOLD = {
+    OrderEventKind.CREATED: StoreEvent.ORDER_CREATED,
+    OrderEventKind.COMPLETED: StoreEvent.ORDER_COMPLETED,
+    OrderEventKind.CANCELLED: StoreEvent.ORDER_CANCELLED,
+    OrderEventKind.REFUNDED: StoreEvent.ORDER_REFUNDED,
+}
+"""What the store's own systems are told of."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,9 @@ class OrderEventRepository(Repository[OrderEvent]):
                 for note in notes
             ]
         )
+        for note in notes:
+            if note.kind in TOLD:
+                await happened(self.repositories, TOLD[note.kind], [order.store_id], Order=order.id)
 
 
 def actor_of(viewer: Viewer, order: Order) -> Actor:
