@@ -64,7 +64,7 @@ class Limits:
     """The most that one operation may have; see `Settings` for the meaning of each."""
 
     depth: int = 12
-    cost: int = 25_000
+    cost: int = 30_000
     aliases: int = 30
     root_fields: int = 20
     visits: int = 2

@@ -21,6 +21,9 @@ RECONNECT_SECONDS = 1.0
 MAX_PAYLOAD = 7000
 """Bytes of one message: PostgreSQL refuses notifications of 8000 bytes and more."""
 
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a connection raises that the server has ended; the last one while it is at work."""
+
 
 class PubSub(Protocol):
     """Publish to, and listen on, one channel. `listens` tells whether messages arrive at present."""
@@ -56,7 +59,9 @@ class PostgresPubSub:
                 raise ConnectionError("the notification connection is away")
             try:
                 await self._connection.execute("select pg_notify($1, $2)", self._channel, message, timeout=5)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except BROKEN as error:
+                # A connection that breaks at work may tell nobody else.
+                self._queue_put("")
                 raise ConnectionError("the notification connection broke") from error
 
     async def open(self, listener: Listener, on_gap: OnGap | None = None) -> None:
@@ -76,7 +81,7 @@ class PostgresPubSub:
         while True:
             try:
                 await self._listen_once(listener, ready)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (OSError, *BROKEN) as error:
                 log.warning("notifications_lost", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -95,7 +100,12 @@ class PostgresPubSub:
         finally:
             self.listens = False
             self._connection = None
-            await asyncio.shield(_closed(connection))
+            await asyncio.shield(self._closed(connection))
+
+    async def _closed(self, connection: Any) -> None:
+        """Close a connection once whoever publishes over it is done: it does one thing at a time, closing included."""
+        async with self._publishing:
+            await _closed(connection)
 
     def _received(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         self._queue_put(str(payload))
@@ -117,7 +127,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 async def _closed(connection: Any) -> None:
     try:
         await connection.close(timeout=2)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, *BROKEN):
         connection.terminate()
 
 

@@ -115,7 +115,8 @@ async def test_what_could_not_be_told_is_made_up_for(empty_database_url: str) ->
     speaker, hearer = (Cache(memory_backend(), Metrics(), 60, PostgresPubSub(empty_database_url, "invalidations")) for _ in range(2))
     connection = await asyncpg.connect(empty_database_url, timeout=10)
     await speaker.open()
-    (pid,) = [row["pid"] for row in await connection.fetch("select pid from pg_stat_activity where query ilike 'listen %'")]
+    listening = "select pid from pg_stat_activity where query ilike 'listen %' and datname = current_database()"
+    (pid,) = [row["pid"] for row in await connection.fetch(listening)]
     await hearer.open()
     answers = MemoryAnswers(hearer, 100_000)
     await kept(answers, PLACE)
