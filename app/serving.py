@@ -61,14 +61,12 @@ def serve(settings: Settings) -> None:
 
 def possible_workers(settings: Settings) -> int:
     """How many processes may serve: an embedded database belongs to one."""
-    addresses = {"DATABASE_URL": settings.database_url}
+    addresses = {"DATABASE_URL": settings.database_url, "CLICKHOUSE_URL": settings.clickhouse_url}
     missing = " and ".join(name for name, address in addresses.items() if address is None)
     if settings.workers > 1 and missing:
         reason = f"WORKERS={settings.workers} needs {missing}: embedded databases belong to one process"
         log.warning("only_one_worker", reason=reason)
         return 1
-    if settings.workers > 1 and settings.clickhouse_url is None:
-        log.warning("events_in_one_worker", reason="without CLICKHOUSE_URL only one of the processes can answer what is asked of events")
     return settings.workers
 
 

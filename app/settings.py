@@ -205,7 +205,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve requests; more than one needs `DATABASE_URL`.")
+    workers: int = Field(
+        default=1, ge=1, le=256, description="Processes that serve requests; more than one needs `DATABASE_URL` and `CLICKHOUSE_URL`."
+    )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default=Path(".data"), description="Folder of the embedded servers' data."
     )

@@ -52,7 +52,7 @@ async def test_both_executors_give_the_same_answers(both: Both, chunk: int, reco
     assert compiled >= asked * LEAST_COMPILED
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("chunk", range(min(2, FAULTS)))
 async def test_what_goes_wrong_is_left_to_resolvers(bazaar: Both, chunk: int, record_property: Record) -> None:
     """Missing rows, nulls, raising resolvers: a compiled answer is one that has no errors, and is the same.

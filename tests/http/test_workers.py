@@ -18,6 +18,8 @@ from tests.serving import Caller, Served, eventually, served, settings_for
 STARTED = re.compile(r"Started server process \[(\d+)\]")
 PRODUCTS = "{ products(first: 3) { nodes { id } totalCount } }"
 REQUESTS = 30
+SEVERAL = {"WORKERS": "2", "CLICKHOUSE_URL": "http://127.0.0.1:9", "DEMO_DATA": "false"}
+"""Nothing is asked of ClickHouse here, so none need be there."""
 
 
 async def workers(server: Served, count: int) -> list[psutil.Process]:
@@ -44,8 +46,7 @@ async def answered(url: str) -> float:
 
 async def test_processes_are_one_gateway(database_url: str, watcher: asyncpg.Connection, tmp_path: Path) -> None:
     """All count what each answers, one that dies is replaced, and requests in flight are finished at the end."""
-    environment = {"WORKERS": "2", "DATABASE_URL": database_url, "DEMO_DATA": "false"}
-    async with served(tmp_path, **environment) as server:
+    async with served(tmp_path, **SEVERAL, DATABASE_URL=database_url) as server:
         first, second = await workers(server, 2)
         for _ in range(REQUESTS):
             assert (await ask(server.url)).json()["data"]["products"]["totalCount"] == 0
@@ -80,7 +81,7 @@ async def _refused(url: str) -> bool:
 
 
 async def test_processes_do_not_outlive_the_one_that_watches_them(database_url: str, tmp_path: Path) -> None:
-    async with served(tmp_path, WORKERS="2", DATABASE_URL=database_url, DEMO_DATA="false") as server:
+    async with served(tmp_path, **SEVERAL, DATABASE_URL=database_url) as server:
         found = await workers(server, 2)
         server.process.kill()
         await server.process.wait()
@@ -91,7 +92,7 @@ async def test_processes_do_not_outlive_the_one_that_watches_them(database_url: 
 
 async def test_what_cannot_start_ends_with_a_status(tmp_path: Path) -> None:
     nowhere = f"postgresql://somebody@/shop?host={tmp_path}"
-    async with served(tmp_path, WORKERS="2", DATABASE_URL=nowhere) as server:
+    async with served(tmp_path, **SEVERAL, DATABASE_URL=nowhere) as server:
         assert await asyncio.wait_for(server.process.wait(), 60) == 3
     assert "the gateway cannot start: the database did not answer" in server.logged()
 
@@ -101,5 +102,6 @@ def test_embedded_databases_belong_to_one_process(database_url: str) -> None:
         assert possible_workers(Settings(_env_file=None, workers=4)) == 1
     (event,) = logs
     assert event["log_level"] == "warning"
-    assert event["reason"] == "WORKERS=4 needs DATABASE_URL: embedded databases belong to one process"
-    assert possible_workers(settings_for(database_url, workers=4)) == 4
+    assert event["reason"] == "WORKERS=4 needs DATABASE_URL and CLICKHOUSE_URL: embedded databases belong to one process"
+    assert possible_workers(settings_for(database_url, workers=4)) == 1
+    assert possible_workers(settings_for(database_url, workers=4, clickhouse_url="http://clickhouse:8123")) == 4
