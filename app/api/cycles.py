@@ -8,19 +8,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from graphql import (
-    DocumentNode,
     FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLNamedType,
     GraphQLObjectType,
-    GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
-    SelectionNode,
     SelectionSetNode,
     get_named_type,
 )
+
+from app.api.selections import SelectionWalk
 
 Visits = Mapping[str, int]
 """How often, at most, one path comes to each type."""
@@ -35,13 +31,10 @@ class Circle(NamedTuple):
     visits: int
 
 
-class Paths:
+class Paths(SelectionWalk[Visits]):
     """Follows the paths of one valid document whose nesting is bounded."""
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
-        self._schema = schema
-        self._fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-        self._followed: dict[str, Visits] = {}
+    nothing = NONE
 
     def widest_circle(self, operation: OperationDefinitionNode) -> Circle:
         """Where an operation comes to one type most often. From an object to another one of its type, as to a parent, is no circle."""
@@ -54,21 +47,6 @@ class Paths:
             for name, times in self._selection(selection, parent).items():
                 most[name] = max(times, most.get(name, 0))
         return most
-
-    def _selection(self, selection: SelectionNode, parent: GraphQLNamedType | None) -> Visits:
-        if isinstance(selection, FieldNode):
-            return self._field(selection, parent)
-        if isinstance(selection, FragmentSpreadNode):
-            return self._fragment(selection.name.value)
-        assert isinstance(selection, InlineFragmentNode)
-        condition = selection.type_condition
-        return self._selections(selection.selection_set, self._schema.get_type(condition.name.value) if condition else parent)
-
-    def _fragment(self, name: str) -> Visits:
-        if name not in self._followed:
-            node = self._fragments[name]
-            self._followed[name] = self._selections(node.selection_set, self._schema.get_type(node.type_condition.name.value))
-        return self._followed[name]
 
     def _field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Visits:
         field = getattr(parent, "fields", {}).get(node.name.value)

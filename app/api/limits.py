@@ -16,18 +16,14 @@ from typing import Any, NamedTuple
 from graphql import (
     DocumentNode,
     FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLError,
     GraphQLField,
     GraphQLNamedType,
     GraphQLSchema,
-    InlineFragmentNode,
     IntValueNode,
     ListValueNode,
     OperationDefinitionNode,
     SchemaMetaFieldDef,
-    SelectionNode,
     SelectionSetNode,
     TypeMetaFieldDef,
     VariableNode,
@@ -37,6 +33,7 @@ from graphql import (
 )
 
 from app.api.errors import TOO_COMPLEX
+from app.api.selections import SelectionWalk
 from app.core.paging import DEFAULT_SIZE
 
 LIST_SIZE = 5
@@ -86,15 +83,15 @@ class Weight(NamedTuple):
 NOTHING = Weight()
 
 
-class Scale:
+class Scale(SelectionWalk[Weight]):
     """Weighs the parts of one document for one set of variables."""
 
+    nothing = NOTHING
+
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> None:
-        self._schema = schema
+        super().__init__(schema, document)
         self._variables = variables
         self._defaults: dict[str, int] = {}
-        self._fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-        self._weighed: dict[str, Weight] = {}
         self._nesting = 0
         self.sized_by_variables = False
 
@@ -119,23 +116,6 @@ class Scale:
             fields += part.fields
         self._nesting -= 1
         return Weight(cost, per_item, depth, aliases, fields)
-
-    def _selection(self, selection: SelectionNode, parent: GraphQLNamedType | None) -> Weight:
-        if isinstance(selection, FieldNode):
-            return self._field(selection, parent)
-        if isinstance(selection, FragmentSpreadNode):
-            return self._fragment(selection.name.value)
-        assert isinstance(selection, InlineFragmentNode)
-        condition = selection.type_condition
-        return self._selections(selection.selection_set, self._schema.get_type(condition.name.value) if condition else parent)
-
-    def _fragment(self, name: str) -> Weight:
-        """A fragment's weight, found once; inside itself (which validation refuses) it weighs nothing."""
-        if name not in self._weighed:
-            self._weighed[name] = NOTHING
-            if node := self._fragments.get(name):
-                self._weighed[name] = self._selections(node.selection_set, self._schema.get_type(node.type_condition.name.value))
-        return self._weighed[name]
 
     def _field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Weight:
         name = node.name.value
