@@ -74,7 +74,7 @@ lock: $(DEV) ## Lock the newest fitting versions of all dependencies
 
 CLAIRVOYANCE := tests/http/clairvoyance
 
-LOCKING := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+LOCKING := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .PHONY: clean

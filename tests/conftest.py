@@ -65,7 +65,19 @@ async def fresh_database(server: str, template: str = "template1") -> AsyncItera
     try:
         yield _named(server, name)
     finally:
-        await _execute(server, f"drop database {name} with (force)")
+        await _drop(server, name)
+
+
+async def _drop(server: str, name: str) -> None:
+    """Plain `drop database` waits for autovacuum, which only a superuser may end as `with (force)` would; who else is connected is ours."""
+    connection = await asyncpg.connect(server, timeout=10)
+    try:
+        await connection.execute(f"alter database {name} allow_connections false")
+        ours = "select pid from pg_stat_activity where datname = $1 and usename = current_user"
+        await connection.execute(f"select pg_terminate_backend(pid) from ({ours}) as others", name)
+        await connection.execute(f"drop database {name}", timeout=60)
+    finally:
+        await connection.close()
 
 
 def _named(dsn: str, database: str) -> str:
