@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -268,6 +269,16 @@ class Repository(Instrumented, Generic[M]):
             ("count", shape), lambda: select(func.count()).select_from(self.table).where(self.matching(self.table, shape))
         )
         return int(await self.value(statement, **reader.values))
+
+    async def count_by_status(self, statuses: type[StrEnum], *, deleted: bool = False) -> dict[str, int]:
+        """How many rows have each status, by its name in lower case."""
+        status = self.table.c.status
+        statement = self.statement(
+            ("count_by_status", deleted),
+            lambda: select(status, func.count().label("rows")).where(self.visible(self.table, deleted=deleted)).group_by(status),
+        )
+        found = {row["status"]: row["rows"] for row in await self.rows(statement)}  # type: ignore[index]
+        return {name.value.lower(): found.get(name.value, 0) for name in statuses}
 
     async def exists(self, where: Where) -> bool:
         return await self.find_first(where) is not None

@@ -3,8 +3,6 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
-
 from app.core.batch import many_by
 from app.core.paging import Sort
 from app.core.repository import Repository
@@ -34,12 +32,8 @@ class QualityValidationRepository(Repository[QualityValidation]):
 
     async def get_validation_stats(self) -> dict[str, int]:
         """How many runs there are, and how many of each status."""
-        statement = self.statement(
-            "get_validation_stats",
-            lambda: select(self.table.c.status, func.count().label("runs")).where(self.visible(self.table)).group_by(self.table.c.status),
-        )
-        found = {row["status"]: row["runs"] for row in await self.rows(statement)}  # type: ignore[index]
-        return {"total": sum(found.values()), **{status.value.lower(): found.get(status.value, 0) for status in ValidationStatus}}
+        found = await self.count_by_status(ValidationStatus)
+        return {"total": sum(found.values()), **found}
 
     async def cleanup_old_validations(self, before: datetime) -> int:
         """Remove runs before a time; returns how many."""

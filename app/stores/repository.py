@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, bindparam, false, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, false, or_
 
 from app.core.batch import many_through, one_by
 from app.core.errors import ErrorCode, NotFound
@@ -69,16 +69,8 @@ class StoreRepository(Repository[Store]):
 
     async def get_store_stats(self) -> dict[str, int]:
         """How many stores there are, and how many of each status."""
-        statement = self.statement(
-            "get_store_stats",
-            lambda: (
-                select(self.table.c.status, func.count().label("stores"))
-                .where(self.visible(self.table, deleted=True))
-                .group_by(self.table.c.status)
-            ),
-        )
-        found = {row["status"]: row["stores"] for row in await self.rows(statement)}  # type: ignore[index]
-        return {"total": sum(found.values()), **{status.value.lower(): found.get(status.value, 0) for status in StoreStatus}}
+        found = await self.count_by_status(StoreStatus, deleted=True)
+        return {"total": sum(found.values()), **found}
 
 
 class StoreSettingsRepository(Repository[StoreSettings]):

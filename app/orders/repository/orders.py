@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement
 
 from app.carts.models import MAX_LINES, Cart
 from app.carts.repository import CartItemRepository, CartRepository, require_active, unchanged
@@ -117,12 +117,8 @@ class OrderRepository(StatusRepository[Order]):
 
     async def get_order_stats(self) -> dict[str, int]:
         """How many orders there are, and how many of each status."""
-        statement = self.statement(
-            "get_order_stats",
-            lambda: select(self.table.c.status, func.count().label("orders")).where(self.visible(self.table)).group_by(self.table.c.status),
-        )
-        found = {row["status"]: row["orders"] for row in await self.rows(statement)}  # type: ignore[index]
-        return {"total": sum(found.values()), **{status.value.lower(): found.get(status.value, 0) for status in OrderStatus}}
+        found = await self.count_by_status(OrderStatus)
+        return {"total": sum(found.values()), **found}
 
     # --- Making orders
 

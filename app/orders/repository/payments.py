@@ -112,14 +112,7 @@ class PaymentRepository(StatusRepository[Payment]):
 
     async def get_payment_stats(self) -> dict[str, int]:
         """How many payments there are of each status."""
-        statement = self.statement(
-            "get_payment_stats",
-            lambda: (
-                select(self.table.c.status, func.count().label("payments")).where(self.visible(self.table)).group_by(self.table.c.status)
-            ),
-        )
-        found = {row["status"]: row["payments"] for row in await self.rows(statement)}  # type: ignore[index]
-        return {status.value.lower(): found.get(status.value, 0) for status in PaymentStatus}
+        return await self.count_by_status(PaymentStatus)
 
 
 def _source(payment: Payment) -> Any:
