@@ -77,7 +77,7 @@ def _add_store(draw: Draw, shelves: Shelves, name: str, domain: str, timezone: s
     opened = draw.ago(timedelta(days=60), timedelta(days=58))
     store = new_row(opened, **given.model_dump(exclude={"settings", "owner_id"}))
     shelves.stores.append(store)
-    shelves.settings.append(new_row(opened, store_id=store["id"], config={}, **given.settings.model_dump(exclude={"config"})))
+    shelves.settings.append(new_row(opened, store_id=store["id"], config={}, **given.settings.model_dump(exclude_unset=True)))
 
 
 def _products(draw: Draw, category: Category) -> Iterator[Values]:

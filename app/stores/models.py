@@ -16,6 +16,9 @@ from app.core import model
 from app.core.inputs import CurrencyCode, Input, JsonObject, JsonValue, Line, Passage, Update, Url
 from app.core.model import JSON, TEXT, SoftDeletable, Timestamped
 
+LOW_STOCK = 5
+"""The threshold of a store that has not said another."""
+
 
 class StoreStatus(StrEnum):
     ACTIVE = "ACTIVE"
@@ -55,16 +58,20 @@ class Store(SoftDeletable, table=True):
 
 
 class StoreSettings(Timestamped, table=True):
-    """How one shop counts money, tells time and speaks; `config` holds what has no column."""
+    """How one shop counts money, tells time and speaks; `config` holds what has no column.
+
+    Free pieces of a product that fall to `low_stock_threshold` are told to the store (`inventory.low`); none where it is null.
+    """
 
     __tablename__ = "store_settings"
-    __table_args__ = (model.is_currency(), *model.is_object("config"))
+    __table_args__ = (model.is_currency(), *model.is_object("config"), *model.not_negative("low_stock_threshold"))
 
     store_id: UUID = model.reference("stores.id", "CASCADE", unique=True)
     currency: str = model.currency_code()
     timezone: str = model.column("UTC", max_length=64)
     language: str = model.column("en", max_length=35)
     config: dict[str, Any] = model.column({}, sa_type=JSON)
+    low_stock_threshold: int | None = model.column(LOW_STOCK)
 
 
 class Report(Timestamped, table=True):
@@ -138,10 +145,13 @@ StoreName = Annotated[str, Line(255)]
 class StoreSettingsUpdate(Update):
     """Settings to change; `config`, when given, is merged by key over the present one."""
 
+    nullable: ClassVar[frozenset[str]] = frozenset({"low_stock_threshold"})
+
     currency: CurrencyCode | None = None
     timezone: Timezone | None = None
     language: Language | None = None
     config: JsonObject | None = None
+    low_stock_threshold: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
 class StoreCreate(Input):

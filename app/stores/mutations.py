@@ -20,6 +20,9 @@ class StoreSettingsInput:
     timezone: str | None = UNSET
     language: str | None = UNSET
     config: JSON | None = UNSET
+    low_stock_threshold: int | None = strawberry.field(
+        default=UNSET, description="Free pieces of a product at which the store is told `inventory.low`; null: never."
+    )
 
 
 @strawberry.input

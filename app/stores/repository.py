@@ -45,9 +45,9 @@ class StoreRepository(Repository[Store]):
     async def create_with_settings(self, store: StoreCreate) -> Store:
         """A new store and its settings, both or neither."""
         values = as_values(store)
-        settings = values.pop("settings")
+        del values["settings"]
         row = await self.create(values)
-        await self.repositories.of(StoreSettingsRepository).create({**_given(settings), "store_id": row.id})
+        await self.repositories.of(StoreSettingsRepository).create({**as_values(store.settings), "store_id": row.id})
         return row
 
     async def find_by_domain(self, domain: str) -> Store | None:
@@ -108,7 +108,3 @@ class ConfigRepository(Repository[Config]):
     async def get_value(self, key: str, default: Any = None) -> Any:
         found = await self.find_by_key(key)
         return default if found is None else found.value
-
-
-def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}

@@ -11,7 +11,7 @@ from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import published
+from app.api.permissions import guarded, published, requires
 from app.api.relations import to_one
 from app.stores import models
 
@@ -27,6 +27,9 @@ class StoreSettings(Node):
     timezone: str = strawberry.field(description="IANA time zone.")
     language: str = strawberry.field(description="BCP 47 tag.")
     config: JSON
+    low_stock_threshold: int | None = guarded(
+        requires("stores:read"), "Free pieces of a product at which the store is told `inventory.low`; null: never."
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -2,6 +2,8 @@
 
 Whoever changes several products locks their rows in the order of product ids, so concurrent buyers queue and never deadlock. What is on
 hand changes by movements alone: they are written here, and the database moves the stock (`catalog.models.ledger`).
+
+Where the free pieces of a product fall to the `low_stock_threshold` of a store that sells it, the store is told: once each time.
 """
 
 from collections.abc import Mapping
@@ -31,8 +33,11 @@ from app.core.errors import ErrorCode, UserError
 from app.core.repository import Repository, transactional
 from app.core.scope import of_store
 from app.core.security import ViewerKind
+from app.stores.events import StoreEvent, happened
+from app.stores.models import StoreSettings
 
 MOVEMENTS = InventoryMovement.__table__  # type: ignore[attr-defined]
+SETTINGS = StoreSettings.__table__  # type: ignore[attr-defined]
 IDS = ARRAY(PG_UUID(as_uuid=True))
 TOO_FEW = "more pieces are reserved for orders than would be on hand"
 
@@ -94,8 +99,10 @@ class InventoryRepository(Repository[Inventory]):
     async def reserve(self, quantities: Mapping[UUID, int]) -> list[UUID]:
         """Reserve pieces for an order; returns the products of which too few are available (then nothing may be kept: roll back)."""
         await self._lock(quantities)
-        statement = self.statement("reserve", lambda: self._reserving().returning(self.table.c.product_id))
-        return _others(quantities, await self.rows(statement, **_pieces(quantities)))
+        reserved = await self.rows(self.statement("reserve", self._reserving), **_pieces(quantities))
+        for row in reserved:
+            await self._tell_low(row, row["low_in"])  # type: ignore[index]
+        return _others(quantities, reserved)
 
     async def release(self, quantities: Mapping[UUID, int]) -> list[UUID]:
         """Give reserved pieces back; returns the products of which fewer were reserved, and which stay as they are."""
@@ -134,7 +141,18 @@ class InventoryRepository(Repository[Inventory]):
         movement = {"inventory_id": row.id, "kind": MovementKind.ADJUSTMENT.value, "quantity": new - row.on_hand, "reason": reason}
         system = self.repositories.unscoped
         await system.of(InventoryMovementRepository).create({**movement, "user_id": self.viewer.user_id})
+        if row.policy != InventoryPolicy.UNTRACKED and new < row.on_hand:
+            await self._tell_low(row, await self._low_in(row.product_id, row.on_hand - row.reserved, new - row.reserved))
         return await system.of(InventoryRepository).update_by_id(row.id, {})
+
+    async def _low_in(self, product_id: UUID, before: int, after: int) -> list[UUID]:
+        """The stores whose threshold lies between the free pieces of a product before and after."""
+        bound = (bindparam(name, type_=SETTINGS.c.low_stock_threshold.type) for name in ("before", "after"))
+        statement = self.statement("low_in", lambda: _low_stores(bindparam("product_id", type_=self.table.c.product_id.type), *bound))
+        return [row["store_id"] for row in await self.rows(statement, product_id=product_id, before=before, after=after)]  # type: ignore[index]
+
+    async def _tell_low(self, row: Inventory, store_ids: list[UUID] | None) -> None:
+        await happened(self.repositories, StoreEvent.INVENTORY_LOW, store_ids or (), Product=row.product_id, Inventory=row.id)
 
     async def _lock_countable(self, product_id: UUID) -> Inventory:
         """The inventory of a product whose pieces the viewer may count, made where there is none, and locked."""
@@ -172,11 +190,14 @@ class InventoryRepository(Repository[Inventory]):
 
     def _reserving(self) -> Any:
         columns, pieces = self.table.c, self._given()
-        enough = or_(columns.policy != InventoryPolicy.DENY.value, columns.on_hand - columns.reserved >= pieces.c.quantity)
+        free = columns.on_hand - columns.reserved
+        low = _low_stores(columns.product_id, free + pieces.c.quantity, free).where(columns.policy != InventoryPolicy.UNTRACKED.value)
+        enough = or_(columns.policy != InventoryPolicy.DENY.value, free >= pieces.c.quantity)
         return (
             update(self.table)
             .where(columns.product_id == pieces.c.product_id, enough)
             .values(reserved=columns.reserved + pieces.c.quantity, updated_at=func.now())
+            .returning(columns.id, columns.product_id, func.array(low.correlate(self.table, pieces).scalar_subquery()).label("low_in"))
         )
 
     def _releasing(self, *returning: str) -> Any:
@@ -220,6 +241,13 @@ class InventoryRepository(Repository[Inventory]):
         if not self.viewer.sees_everything:
             conditions.append(sold_by_own_alone(PRODUCTS, self.viewer.kind, "inventory"))
         return conditions
+
+
+def _low_stores(product_id: Any, before: Any, after: Any) -> Any:
+    """The stores that sell a product and whose threshold its free pieces have reached by falling from `before` to `after`."""
+    threshold = SETTINGS.c.low_stock_threshold
+    sold = (LINKS.c.product_id == product_id, SETTINGS.c.store_id == LINKS.c.store_id)
+    return select(LINKS.c.store_id).where(*sold, threshold < before, threshold >= after)
 
 
 def _cause() -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.scope import of_store
 from app.core.security import ViewerKind
+from app.stores.events import StoreEvent, happened
 from app.stores.repository import StoreRepository
 
 
@@ -67,7 +68,8 @@ class ProductRepository(Repository[Product]):
 
     @transactional
     async def update_product(self, id: UUID, product: ProductUpdate) -> Product:
-        """Change a product and, where given, the stores that sell it and what happens when it is out of stock.
+        """Change a product and, where given, the stores that sell it and what happens when it is out of stock. Its stores are told, also
+        one that no longer sells it.
 
         Raises `NotFound`; `UserError` where the price does not suit the currency, for a store that is not the viewer's, or where its pieces
         do not allow the policy.
@@ -78,11 +80,15 @@ class ProductRepository(Repository[Product]):
         values = as_values(product)
         store_ids, policy = values.pop("store_ids", None), values.pop("inventory_policy", None)
         _check_price(values.get("price", current.price), values.get("currency", current.currency))
+        told = await self._store_ids(id)
         if store_ids is not None:
             await self._sell_in(id, await self._own_stores(store_ids))
+            told |= store_ids
         if policy is not None:
             await self._stock().set_policy(id, policy)
-        return await self.update_by_id(id, values) if values else current
+        changed = await self.update_by_id(id, values) if values else current
+        await happened(self.repositories, StoreEvent.PRODUCT_UPDATED, told, Product=id)
+        return changed
 
     async def sell_in_stores(self, links: Sequence[tuple[UUID, UUID]]) -> None:
         """Have stores sell products, many at once: pairs of a product's id and a store's. Pairs that are there stay."""
@@ -91,11 +97,11 @@ class ProductRepository(Repository[Product]):
 
     async def archive(self, id: UUID) -> Product:
         """Take a product off sale; carts that hold it show that it is gone. Raises `NotFound`."""
-        return await self.update_by_id(id, {"status": ProductStatus.ARCHIVED.value})
+        return await self._set_status(id, ProductStatus.ARCHIVED)
 
     async def unarchive(self, id: UUID) -> Product:
         """Put an archived product on sale again; raises `NotFound`."""
-        return await self.update_by_id(id, {"status": ProductStatus.ACTIVE.value})
+        return await self._set_status(id, ProductStatus.ACTIVE)
 
     async def find_oldest_store_id(self, product_id: UUID) -> UUID | None:
         """The store that sells the product and was made first: where it is bought unless the caller says otherwise."""
@@ -116,6 +122,17 @@ class ProductRepository(Repository[Product]):
             lambda: self._for_sale(in_store=in_store).order_by(self.table.c.id).with_for_update(read=True, of=self.table),
         )
         return {row.id: row for row in await self.rows(statement, ids=list(ids), store_id=store_id)}
+
+    @transactional
+    async def _set_status(self, id: UUID, status: ProductStatus) -> Product:
+        row = await self.update_by_id(id, {"status": status.value})
+        await happened(self.repositories, StoreEvent.PRODUCT_UPDATED, await self._store_ids(id), Product=id)
+        return row
+
+    async def _store_ids(self, product_id: UUID) -> set[UUID]:
+        """The stores that sell a product, whoever sees them."""
+        sold = self.statement("store_ids", lambda: select(LINKS.c.store_id).where(LINKS.c.product_id == bindparam("product_id")))
+        return {row["store_id"] for row in await self.rows(sold, product_id=product_id)}  # type: ignore[index]
 
     def _stock(self) -> InventoryRepository:
         return self.repositories.unscoped.of(InventoryRepository)
