@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,11 +144,21 @@ class Callers:
         return self._scoped(viewer)
 
 
-class Gateway:
-    """One gateway process: its routes, and between start and shutdown its resources."""
+@contextmanager
+def frozen_objects() -> Iterator[None]:
+    """What is there by now stays: a full garbage collection, which stops every request, need not look at it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
-    def __init__(self, settings: Settings) -> None:
+
+class Gateway:
+    """One gateway: its routes, and between start and shutdown its resources. One that `owns_process` also tunes garbage collection."""
+
+    def __init__(self, settings: Settings, *, owns_process: bool = False) -> None:
         self._settings = settings
+        self._owns_process = owns_process
         schema = create_schema()
         self._schema = schema._schema  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
         self._graphiql = GraphiQLPage() if settings.graphiql else None
@@ -205,10 +215,8 @@ class Gateway:
             except EXPECTED_AT_START as error:
                 cause = f" ({error.__cause__})" if error.__cause__ else ""
                 raise CannotStart(f"the gateway cannot start: {error}{cause}") from error
-            # What is there now stays: a full garbage collection, which stops every request, need not look at it.
-            gc.collect()
-            gc.freeze()
-            stack.callback(gc.unfreeze)
+            if self._owns_process:
+                stack.enter_context(frozen_objects())
             log.info("gateway_ready", url=f"http://{self._settings.host}:{self._settings.port}/graphql")
             # A server of ours calls this as soon as it is told to stop, while it still serves.
             yield {STOPPING: self._stop}
@@ -372,4 +380,4 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """The ASGI application. Resources open when its lifespan starts."""
     settings = settings or read_settings()
     configure(settings.log_level, settings.log_format)
-    return Gateway(settings).app()
+    return Gateway(settings, owns_process=True).app()
