@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -17,8 +17,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from coverage import Coverage
 from sqlalchemy import make_url
 
+from app.accounts.passwords import PasswordHasher
 from app.core import clickhouse_migrations, jobs, migrations
 from app.core.cache import Cache, memory_backend
 from app.core.clickhouse import ClickHouse, ClickHouseOptions
@@ -26,9 +28,10 @@ from app.core.database import Database, DatabaseOptions
 from app.core.embedded import EmbeddedPostgres
 from app.core.metrics import Metrics
 from app.repositories import Repositories, create_repository_factory
+from app.seed import seed_demo
 from tests.clickhouse_server import ClickHouseServer
 from tests.redis_server import RedisServer
-from tests.serving import data_folder
+from tests.serving import data_folder, settings_for
 
 Insert = Callable[..., Awaitable[UUID]]
 
@@ -66,6 +69,17 @@ async def postgres() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="neurotracker-test-") as folder:
         async with EmbeddedPostgres(Path(folder), fsync=False) as server:
             yield server.dsn
+
+
+@pytest.fixture
+def unmeasured() -> Iterator[None]:
+    """Without coverage: it doubles the time of thousands of operations at random, and other tests run the same lines."""
+    measuring = Coverage.current()
+    if measuring:
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
 
 
 @asynccontextmanager
@@ -110,6 +124,29 @@ async def migrated(postgres: str) -> AsyncIterator[str]:
         await migrations.upgrade(dsn)
         await jobs.install(dsn)
         yield dsn
+
+
+@asynccontextmanager
+async def repositories_over(database: Database) -> AsyncIterator[Repositories]:
+    """The system's repositories, without ClickHouse."""
+    metrics = Metrics()
+    cache = Cache(memory_backend(), metrics)
+    await cache.open()
+    yield create_repository_factory(database, cache, metrics)
+    await cache.close()
+
+
+@pytest.fixture(scope="session")
+async def demo(postgres: str, migrated: str) -> AsyncIterator[str]:
+    """The name of a database with the demo shop, to be copied; without events."""
+    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+        database, passwords = Database(dsn), PasswordHasher.from_settings(settings_for(dsn))
+        await database.open()
+        async with repositories_over(database) as repositories:
+            await seed_demo(repositories, passwords.hash)
+        passwords.close()
+        await database.close()
+        yield make_url(dsn).database or ""
 
 
 @pytest.fixture
@@ -235,11 +272,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def repositories(database: Database) -> AsyncIterator[Repositories]:
     """The system's repositories on a database of the test's own, without ClickHouse."""
-    metrics = Metrics()
-    cache = Cache(memory_backend(), metrics)
-    await cache.open()
-    yield create_repository_factory(database, cache, metrics)
-    await cache.close()
+    async with repositories_over(database) as repositories:
+        yield repositories
 
 
 @pytest.fixture

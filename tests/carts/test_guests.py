@@ -12,7 +12,6 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from app.carts.merging import merged
@@ -37,14 +36,14 @@ OWN = {"Origin": "http://gateway", "Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture(scope="module")
-async def dsn(postgres: str, migrated: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+async def dsn(postgres: str, demo: str) -> AsyncIterator[str]:
+    async with fresh_database(postgres, demo) as dsn:
         yield dsn
 
 
 @pytest.fixture(scope="module")
 async def app(dsn: str) -> AsyncIterator[Starlette]:
-    async with running_app(settings_for(dsn, demo_data=True)) as app:
+    async with running_app(settings_for(dsn)) as app:
         yield app
 
 

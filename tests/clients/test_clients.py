@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
 
 from tests.conftest import fresh_database
 from tests.node import installed, run
@@ -22,11 +21,11 @@ def clients(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-async def persisted(clients: Path, postgres: str, migrated: str) -> AsyncIterator[dict[str, Any]]:
+async def persisted(clients: Path, postgres: str, demo: str) -> AsyncIterator[dict[str, Any]]:
     """What each client found when it named its queries by their hashes, over an assortment of products."""
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
-        running_app(settings_for(dsn, demo_data=True)) as app,
+        fresh_database(postgres, demo) as dsn,
+        running_app(settings_for(dsn)) as app,
         listening(app) as url,
     ):
         yield await run(clients, "clients.js", f"{url}/graphql")

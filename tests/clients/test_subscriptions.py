@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from tests.conftest import fresh_database
 from tests.live.shopping import Shopper, some_product
@@ -17,11 +16,11 @@ CLIENTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-async def found(request: pytest.FixtureRequest, postgres: str, migrated: str) -> AsyncIterator[dict[str, Any]]:
+async def found(request: pytest.FixtureRequest, postgres: str, demo: str) -> AsyncIterator[dict[str, Any]]:
     folder = installed(CLIENTS, request.config)
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
-        running_app(settings_for(dsn, demo_data=True, run_jobs=False)) as here,
+        fresh_database(postgres, demo) as dsn,
+        running_app(settings_for(dsn, run_jobs=False)) as here,
         running_app(settings_for(dsn, run_jobs=False)) as there,
         listening(here) as url,
         listening(there) as other,

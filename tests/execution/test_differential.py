@@ -38,6 +38,7 @@ class Asked(NamedTuple):
         return f"seed {self.seed}, {self.viewer}: {self.generated.text}\n{self.generated.variables}"
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("chunk", range(min(10, DOCUMENTS)))
 async def test_both_executors_give_the_same_answers(both: Both, chunk: int, record_property: Record) -> None:
     before = both.refusals()
@@ -53,6 +54,7 @@ async def test_both_executors_give_the_same_answers(both: Both, chunk: int, reco
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("chunk", range(min(2, FAULTS)))
 async def test_what_goes_wrong_is_left_to_resolvers(bazaar: Both, chunk: int, record_property: Record) -> None:
     """Missing rows, nulls, raising resolvers: a compiled answer is one that has no errors, and is the same.

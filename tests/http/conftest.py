@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 import structlog
-from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from app.seed.people import ADMINISTRATOR, SHOPPER
@@ -23,10 +22,9 @@ def plain_logs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-async def demo_app(postgres: str, migrated: str) -> AsyncIterator[Starlette]:
+async def demo_app(postgres: str, demo: str) -> AsyncIterator[Starlette]:
     """A running gateway over the demo shop."""
-    template = make_url(migrated).database or ""
-    async with fresh_database(postgres, template) as dsn, running_app(settings_for(dsn, demo_data=True)) as app:
+    async with fresh_database(postgres, demo) as dsn, running_app(settings_for(dsn)) as app:
         yield app
 
 

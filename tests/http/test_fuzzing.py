@@ -11,7 +11,6 @@ from graphql import StringValueNode, parse_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case
-from sqlalchemy import make_url
 
 from app.seed.people import ADMINISTRATOR, Account
 from tests.conftest import fresh_database
@@ -35,12 +34,11 @@ schemathesis.graphql.scalar("JSON", JSON.map(parse_value))
 
 
 @pytest.fixture(scope="module")
-async def target(postgres: str, migrated: str) -> AsyncIterator[str]:
+async def target(postgres: str, demo: str) -> AsyncIterator[str]:
     """The address of a gateway that may be changed at will."""
-    template = make_url(migrated).database or ""
     async with (
-        fresh_database(postgres, template) as dsn,
-        running_app(settings_for(dsn, demo_data=True)) as app,
+        fresh_database(postgres, demo) as dsn,
+        running_app(settings_for(dsn)) as app,
         listening(app) as url,
     ):
         yield f"{url}/graphql"
@@ -85,6 +83,7 @@ def fuzz(url: str, account: Account | None) -> Counter[str]:
 
 # The gateway works in another thread meanwhile, and may use `random` for its own ends.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("account", [None, ADMINISTRATOR], ids=["anonymous", "administrator"])
 async def test_no_operation_is_a_surprise(target: str, account: Account | None, record_property: Callable[[str, object], None]) -> None:
     outcomes = await asyncio.to_thread(fuzz, target, account)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import make_url
 
 from app.api.repeated import MAX_BODY
 from app.api.trusted_documents import digest
@@ -16,10 +15,9 @@ MINE = "query Mine { me { email } orders(first: 50) { nodes { user { email } } }
 
 
 @pytest.fixture(scope="module")
-async def shop(postgres: str, migrated: str) -> AsyncIterator[Caller]:
+async def shop(postgres: str, demo: str) -> AsyncIterator[Caller]:
     """A shop of this module's own, whose rows it changes."""
-    template = make_url(migrated).database or ""
-    async with fresh_database(postgres, template) as dsn, gateway(settings_for(dsn, demo_data=True)) as caller:
+    async with fresh_database(postgres, demo) as dsn, gateway(settings_for(dsn)) as caller:
         yield caller
 
 

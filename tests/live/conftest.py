@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from app.resources import Resources, open_resources
 from tests.conftest import fresh_database
@@ -27,10 +26,10 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-async def live(postgres: str, migrated: str) -> AsyncIterator[Gateway]:
+async def live(postgres: str, demo: str) -> AsyncIterator[Gateway]:
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
-        running_app(settings_for(dsn, demo_data=True, run_jobs=False)) as app,
+        fresh_database(postgres, demo) as dsn,
+        running_app(settings_for(dsn, run_jobs=False)) as app,
         listening(app) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as http,
     ):
