@@ -48,6 +48,14 @@ async def test_a_changed_price_is_shown_beside_the_one_before(shop: Shop) -> Non
     assert again["cart"] == {"version": cart.version + 1}
 
 
+async def test_what_costs_nothing_now_can_be_accepted(shop: Shop) -> None:
+    ann, tea = await shop.viewer(), await shop.product("2.50")
+    cart = await shop.cart(ann, (tea, 2))
+    await shop.repositories.products.update_by_id(tea.id, {"price": Decimal(0)})
+    accepted = await shop.change(ann, "acceptPrices", "cart { total items { price priceChanged } }", **ids(cartId=cart))
+    assert accepted["cart"] == {"total": "0.00", "items": [{"price": "0.00", "priceChanged": False}]}
+
+
 async def test_what_became_dearer_is_not_charged_unless_accepted(shop: Shop) -> None:
     ann, tea, pot = await shop.viewer(), await shop.product("2.50"), await shop.product("20")
     cart = await shop.cart(ann, (tea, 2), (pot, 1))

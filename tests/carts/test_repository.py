@@ -221,7 +221,7 @@ async def test_an_abandoned_cart_does_not_become_a_second_active_one(shop: Shop)
     left = await shop.cart(ann)
     await shop.repositories.carts.update_status(left.id, CartStatus.ABANDONED)
     await shop.cart(ann)
-    assert await refused(shop.repositories.carts.update_status(left.id, CartStatus.ACTIVE)) == (ErrorCode.CONFLICT, "id")
+    assert await refused(shop.repositories.carts.update_status(left.id, CartStatus.ACTIVE)) == (ErrorCode.CONFLICT, "cart_id")
 
 
 # --- Whose carts

@@ -23,6 +23,7 @@ from app.core.repository import transactional
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository, invalid_transition
 
+ANOTHER_ACTIVE = (ErrorCode.CONFLICT, "cart_id", "another cart is active at this store; order or empty that one first")
 OBTAIN_ATTEMPTS = 5
 """How often a cart may be ordered by another request between finding and locking it."""
 
@@ -38,7 +39,8 @@ class CartRepository(StatusRepository[Cart]):
     announces = Announced("carts")
     constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
         "ck_cart_items_quantity": (ErrorCode.INVALID, "quantity", f"must be between 1 and {MAX_LINE_QUANTITY}"),
-        "uq_carts_active_of_user": (ErrorCode.CONFLICT, "id", "the shopper has another active cart at this store"),
+        "uq_carts_active_of_user": ANOTHER_ACTIVE,
+        "uq_carts_active_of_guest": ANOTHER_ACTIVE,
     }
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
@@ -118,7 +120,7 @@ class CartRepository(StatusRepository[Cart]):
         cart = await self.lock_active(cart_id, version)
         items = self._items()
         offers = await items.find_offers([item.id for item in await items.find_by_cart_id(cart_id)])
-        new = {offer.product_id: offer.current_price for offer in offers if offer and offer.current_price and offer.price_changed}
+        new = {offer.product_id: offer.current_price for offer in offers if offer and offer.price_changed and offer.current_price is not None}
         if not new:
             return cart
         await items.reprice(cart_id, new)
@@ -160,7 +162,8 @@ class CartRepository(StatusRepository[Cart]):
             raise invalid_transition("cart", cart.status, CartStatus.ACTIVE, "cart_id")
         owner = {"user_id": cart.user_id} if cart.user_id else {"cart_token_hash": cart.cart_token_hash}
         if await self.exists({**owner, "store_id": cart.store_id, "status": CartStatus.ACTIVE.value}):
-            raise UserError(ErrorCode.CONFLICT, "another cart is active at this store; order or empty that one first", "cart_id")
+            code, field, message = ANOTHER_ACTIVE
+            raise UserError(code, message, field)
         return await self.update_status(id, CartStatus.ACTIVE)
 
     async def convert(self, cart: Cart, total: Decimal, repriced: Mapping[UUID, Decimal]) -> Cart:
