@@ -235,6 +235,19 @@ async def test_backorders_are_owed_and_untracked_products_are_not_counted(shop: 
     assert await shop.repositories.inventory_movements.find_unbalanced() == []
 
 
+@pytest.mark.parametrize(("then", "now"), [("UNTRACKED", "DENY"), ("DENY", "UNTRACKED")])
+async def test_what_comes_back_is_counted_if_it_was_when_it_left(shop: Shop, then: str, now: str) -> None:
+    ann, tea = await shop.viewer(), await shop.product(stock=5)
+    stock = shop.repositories.inventory
+    await stock.set_policy(tea.id, InventoryPolicy(then))
+    order = await shop.order(ann, (tea, 2))
+    await shop.repositories.orders.update_status(order.id, OrderStatus.COMPLETED)
+    left = await shop.stock(tea)
+    await stock.set_policy(tea.id, InventoryPolicy(now))
+    assert await stock.take_back({tea.id: 2}, Cause(order.id)) == []
+    assert (await shop.stock(tea))[0] == left[0] == (5 if then == "UNTRACKED" else 3)
+
+
 async def test_the_policy_is_set_with_the_product(shop: Shop) -> None:
     create = """mutation ($policy: InventoryPolicy) { createProduct(input: { name: "Gift", price: "1", inventoryPolicy: $policy }) {
       product { id inventory { policy available } } userErrors { message } } }"""

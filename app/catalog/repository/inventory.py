@@ -117,7 +117,10 @@ class InventoryRepository(Repository[Inventory]):
         return _others(quantities, sold)
 
     async def take_back(self, quantities: Mapping[UUID, int], cause: Cause | None = None, reason: str | None = None) -> list[UUID]:
-        """Sold pieces have come back and can be sold again; returns the products that have no inventory."""
+        """Sold pieces have come back and can be sold again; returns the products that have no inventory.
+
+        Pieces that were not counted when their order was sold are not counted now either, whatever the policy has become.
+        """
         await self._lock(quantities)
         values = {**_pieces(quantities), **vars(cause or Cause()), "reason": reason}
         return _others(quantities, await self.rows(self.statement("take_back", self._returning), **values))
@@ -222,7 +225,10 @@ class InventoryRepository(Repository[Inventory]):
         back = touched.returning(columns.id, columns.product_id, columns.policy, pieces.c.quantity).cte("back")
         reason = bindparam("reason", type_=MOVEMENTS.c.reason.type)
         counted = select(back.c.id, literal(MovementKind.RETURN.value), back.c.quantity, *_cause(), reason)
-        moved = self._moved(counted.where(back.c.policy != InventoryPolicy.UNTRACKED.value), "reason")
+        order_id = _cause()[0]
+        sale = (MOVEMENTS.c.inventory_id == back.c.id, MOVEMENTS.c.order_id == order_id, MOVEMENTS.c.kind == MovementKind.SALE.value)
+        was_counted = or_(order_id.is_(None), exists().where(*sale))
+        moved = self._moved(counted.where(back.c.policy != InventoryPolicy.UNTRACKED.value, was_counted), "reason")
         return select(back.c.product_id).add_cte(moved)
 
     def _moved(self, movements: Any, *more: str) -> Any:
