@@ -69,7 +69,7 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database_dsn(settings))
-        database = Database(dsn, _options(settings))
+        database = Database(dsn, _options(settings), metrics)
         await database.open()
         stack.push_async_callback(database.close)
         if migrate:

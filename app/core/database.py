@@ -5,6 +5,7 @@ with attribute access, which costs nothing to make. A `Session` is either the po
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from app.core.errors import Conflict, ConstraintViolation, InvalidValue, RepositoryError, Unavailable
 from app.core.lending import Lender
+from app.core.metrics import Metrics
 from app.core.statement import DIALECT, Statement
 
 RETRIES = 5
@@ -55,6 +57,20 @@ class Session(Protocol):
 Connection = PoolConnectionProxy | asyncpg.Connection
 
 
+class Stopwatch:
+    """Adds up the seconds that go by while something is awaited."""
+
+    def __init__(self, add: Callable[[float], object]) -> None:
+        self._add = add
+
+    async def of(self, awaited: Awaitable[T]) -> T:
+        started = time.perf_counter()
+        try:
+            return await awaited
+        finally:
+            self._add(time.perf_counter() - started)
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Raise what asyncpg raises as our own typed errors, the original chained."""
@@ -84,8 +100,9 @@ def translated_errors() -> Iterator[None]:
 class Transaction:
     """One transaction on one connection. `after_commit` callbacks run once the outermost block has committed, never otherwise."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, statements: Stopwatch) -> None:
         self._connection = connection
+        self._statements = statements
         self._after_commit: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -110,22 +127,26 @@ class Transaction:
 
     async def fetch(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> list[Any]:
         with translated_errors():
-            return await self._connection.fetch(statement.text, *statement.arguments(values), record_class=record_class)
+            return await self._statements.of(
+                self._connection.fetch(statement.text, *statement.arguments(values), record_class=record_class)
+            )
 
     async def fetch_row(self, statement: Statement, values: Mapping[str, Any], record_class: type[Row] = Row) -> Any | None:
         with translated_errors():
-            return await self._connection.fetchrow(statement.text, *statement.arguments(values), record_class=record_class)
+            return await self._statements.of(
+                self._connection.fetchrow(statement.text, *statement.arguments(values), record_class=record_class)
+            )
 
     async def fetch_value(self, statement: Statement, values: Mapping[str, Any]) -> Any:
         with translated_errors():
-            return await self._connection.fetchval(statement.text, *statement.arguments(values))
+            return await self._statements.of(self._connection.fetchval(statement.text, *statement.arguments(values)))
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator["Transaction"]:
         """A nested block: its failure undoes its own work and its callbacks alone."""
         kept = len(self._after_commit)
         try:
-            async with _block(self._connection):
+            async with _block(self._connection, self._statements):
                 yield self
         except BaseException:
             del self._after_commit[kept:]
@@ -133,20 +154,20 @@ class Transaction:
 
 
 @asynccontextmanager
-async def _block(connection: Connection) -> AsyncIterator[None]:
+async def _block(connection: Connection, statements: Stopwatch) -> AsyncIterator[None]:
     """BEGIN or SAVEPOINT, then COMMIT, or ROLLBACK on any exception; errors of the body itself pass through untouched."""
     block = connection.transaction()
     with translated_errors():
-        await block.start()
+        await statements.of(block.start())
     try:
         yield
     except BaseException:
         # Where the connection is gone, the server has rolled back already; the body's error is the one to tell.
         with suppress(RepositoryError), translated_errors():
-            await block.rollback()
+            await statements.of(block.rollback())
         raise
     with translated_errors():
-        await block.commit()
+        await statements.of(block.commit())
 
 
 @dataclass(frozen=True)
@@ -163,8 +184,10 @@ class DatabaseOptions:
 class Database:
     """A pool of PostgreSQL connections. Opens lazily, so the gateway starts and recovers whatever the database does."""
 
-    def __init__(self, dsn: str, options: DatabaseOptions | None = None) -> None:
+    def __init__(self, dsn: str, options: DatabaseOptions | None = None, metrics: Metrics | None = None) -> None:
         self._dsn = dsn
+        seconds = (metrics or Metrics()).database_seconds
+        self._statements, self._turns = Stopwatch(seconds.labels("statement").inc), Stopwatch(seconds.labels("connection").inc)
         self._options = options or DatabaseOptions()
         self._lender: Lender | None = None
 
@@ -251,7 +274,7 @@ class Database:
     async def _run(self, method: str, statement: Statement, values: Mapping[str, Any], **options: Any) -> Any:
         lender, connection = await self._take()
         try:
-            found = await getattr(connection, method)(statement.text, *statement.arguments(values), **options)
+            found = await self._statements.of(getattr(connection, method)(statement.text, *statement.arguments(values), **options))
         except BaseException:
             await lender.replace(connection)
             with translated_errors():
@@ -264,7 +287,7 @@ class Database:
         if lender is None:
             raise Unavailable("the database is not open")
         try:
-            return lender, await lender.take()
+            return lender, await self._turns.of(lender.take())
         except Exception:
             with translated_errors():
                 raise
@@ -273,8 +296,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction; commits when the block ends, rolls back on any exception, cancellation included."""
         async with self.connection() as connection:
-            transaction = Transaction(connection)
-            async with _block(connection):
+            transaction = Transaction(connection, self._statements)
+            async with _block(connection, self._statements):
                 yield transaction
         await transaction.run_after_commit()
 

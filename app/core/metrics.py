@@ -26,6 +26,12 @@ class Metrics:
             registry=self.registry,
         )
         self.operation_timer = lru_cache(maxsize=5000)(self.repository_operations.labels)
+        self.database_seconds = Counter(
+            "database_seconds",
+            "Time spent waiting for PostgreSQL: a statement, or a free connection",
+            ("wait",),
+            registry=self.registry,
+        )
         self.clickhouse_operations = Histogram(
             "clickhouse_operation_seconds",
             "Time per ClickHouse statement",

@@ -19,6 +19,7 @@ FAMILIES = {
     "http_requests_in_flight",
     "graphql_operations",
     "repository_operation_seconds",
+    "database_seconds",
     "cache_lookups",
     "response_cache_lookups",
     "user_logins",
@@ -62,6 +63,8 @@ async def test_metrics_count_operations_requests_and_sign_ins(database_url: str)
     assert count("http_requests_total", method="GET", path="/graphql", status="400") == 1
     assert count("http_requests_total", method="GET", path="other", status="404") == 1
     assert count("http_request_seconds_count", path="/graphql") == 8
+    assert 0 < count("database_seconds_total", wait="statement") < count("http_request_seconds_sum", path="/graphql") + 5
+    assert count("database_seconds_total", wait="connection") > 0
     assert "attacker" not in str(found)
     assert count("user_logins_total", result="failure") == 1
     assert count("user_logins_total", result="success") == 1
