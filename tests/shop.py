@@ -1,6 +1,6 @@
 """A shop to buy from: products with stock, shoppers with carts, and GraphQL on behalf of any of them, all on a real database."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -18,13 +18,14 @@ from app.api.scalars import encode_id
 from app.carts.models import Cart
 from app.catalog.models import Product, ProductCreate
 from app.core.cache import Cache, memory_backend
+from app.core.clock import Clock, system_clock
 from app.core.database import Database, DatabaseOptions, Row
 from app.core.errors import UserError
 from app.core.metrics import Metrics
 from app.core.security import Viewer, ViewerKind
 from app.core.statement import Statement
 from app.orders.models import Order
-from app.orders.payments import Payments
+from app.orders.payments import Moment, Payments
 from app.orders.test_provider import TestPaymentProvider
 from app.repositories import Repositories, create_repository_factory
 from app.schema import create_schema
@@ -66,7 +67,7 @@ class Services:
 
 @dataclass
 class Shop:
-    """One store of a database of its own."""
+    """One store of a database of its own. `passed` is told of the moments of payments."""
 
     database: CountingDatabase
     repositories: Repositories
@@ -74,6 +75,11 @@ class Shop:
     schema: strawberry.Schema
     provider: TestPaymentProvider
     numbers: Any = field(default_factory=count)
+    passed: Callable[[Moment], object] = lambda _moment: None
+
+    @property
+    def payments(self) -> Payments:
+        return Payments(self.provider, self.passed)
 
     async def open_store(self) -> Store:
         return await self.repositories.stores.create_with_settings(
@@ -118,7 +124,7 @@ class Shop:
 
     async def ask(self, viewer: Viewer, document: str, **variables: Any) -> dict[str, Any]:
         """The body of a GraphQL answer."""
-        context = Context(self.of(viewer), RequestInfo(id="test"), Services(Payments(self.provider)))
+        context = Context(self.of(viewer), RequestInfo(id="test"), Services(self.payments))
         result = execute(self.schema._schema, parse(document), context_value=context, variable_values=variables)
         found = result if isinstance(result, ExecutionResult) else await result
         errors = [formatted(error, "test") for error in found.errors or ()]
@@ -160,11 +166,16 @@ async def premises(postgres: str, migrated: str) -> AsyncIterator[CountingDataba
         await database.close()
 
 
+async def open_shop(database: CountingDatabase, schema: strawberry.Schema, now: Clock = system_clock) -> Shop:
+    """A new shop in an empty database."""
+    metrics = Metrics()
+    repositories = create_repository_factory(database, Cache(memory_backend(), metrics), metrics, now=now)
+    store = await repositories.stores.create_with_settings(StoreCreate(name="Tea shop", domain="tea.example.com"))
+    return Shop(database, repositories, store, schema, TestPaymentProvider(repositories))
+
+
 @pytest.fixture
 async def shop(premises: CountingDatabase, schema: strawberry.Schema) -> AsyncIterator[Shop]:
     """A new shop, alone in its database."""
-    metrics = Metrics()
-    repositories = create_repository_factory(premises, Cache(memory_backend(), metrics), metrics)
-    store = await repositories.stores.create_with_settings(StoreCreate(name="Tea shop", domain="tea.example.com"))
-    yield Shop(premises, repositories, store, schema, TestPaymentProvider(repositories))
+    yield await open_shop(premises, schema)
     await premises.execute_script(CLOSING)
