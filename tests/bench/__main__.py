@@ -15,8 +15,10 @@ from tests.bench.options import Options, parse
 from tests.bench.others import OWN_QUERIES, others, require_tools, workspace
 from tests.bench.own import Own
 from tests.bench.process import BenchError, finished, say
+from tests.bench.shoppers import crowd
 from tests.bench.sign_ins import measure
 from tests.bench.tables import compared
+from tests.conftest import fresh_database
 
 
 async def bench(options: Options) -> None:
@@ -26,6 +28,9 @@ async def bench(options: Options) -> None:
         scratch = Path(name)
         folder = None if options.alone else await workspace(options, scratch)
         async with database(options.database_url, scratch) as dsn:
+            if options.shoppers:
+                await sell(options, dsn, scratch)
+                return
             await load(dsn, scratch)
             if options.own:
                 await Own(options, dsn, scratch).measure()
@@ -35,6 +40,17 @@ async def bench(options: Options) -> None:
             elif folder is not None:
                 async with others(options, folder, scratch, postgres_environment(dsn)) as urls, gateway(dsn, scratch) as ours:
                     await compare(options, folder, {**urls, "gateway": ours.url}, ours, machine(await version(dsn)))
+
+
+async def sell(options: Options, server: str, scratch: Path) -> None:
+    """Let shoppers loose on a database of their own, and print how it went. Raises `BenchError` where the books are wrong."""
+    async with fresh_database(server) as dsn:
+        figures = await crowd(dsn, scratch, options.shoppers, options.seconds)
+        say("\n".join(["", machine(await version(dsn)), "", *figures.lines()]))
+        if options.json:
+            options.json.write_text(json.dumps(figures.summary()))
+    if figures.wrong or figures.deadlocks:
+        raise BenchError("\n".join([f"{figures.deadlocks} deadlocks", *figures.wrong[:20]]))
 
 
 async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours: Gateway, on: str) -> None:

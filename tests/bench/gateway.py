@@ -46,15 +46,21 @@ async def load(dsn: str, scratch: Path) -> None:
 
 @asynccontextmanager
 async def gateway(dsn: str, scratch: Path, **more: str) -> AsyncIterator[Gateway]:
-    """The gateway as it runs in production, on a free port; with more settings."""
+    """The gateway as it runs in production, with more settings, over the benchmark's data."""
+    async with process(dsn, scratch, **more) as (url, pid):
+        yield Gateway(f"{url}/graphql", await sign_in(f"{url}/graphql"), pid)
+
+
+@asynccontextmanager
+async def process(dsn: str, scratch: Path, **more: str) -> AsyncIterator[tuple[str, int]]:
+    """The address and the process id of a gateway as it runs in production, on a free port; with more settings."""
     port = free_ports()
     say(f"starting the gateway on port {port}")
     settings = environment(dsn, scratch) | {"HOST": "127.0.0.1", "PORT": str(port), **more}
     async with running(
         "gateway", [sys.executable, "-m", "app", "serve"], settings, REPOSITORY, scratch / f"gateway-{port}.log", port
     ) as pid:
-        url = f"http://127.0.0.1:{port}/graphql"
-        yield Gateway(url, await sign_in(url), pid)
+        yield f"http://127.0.0.1:{port}", pid
 
 
 def environment(dsn: str, scratch: Path) -> dict[str, str]:

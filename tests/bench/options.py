@@ -26,7 +26,8 @@ class Options:
     """`seconds` is the length of one run of wrk, `warmup` that of a run before, which does not count.
 
     With `own`, the gateway is measured beside itself in these respects, its memory over so many `requests`. With `sign_ins`, it is
-    measured while so many callers sign in. `peers` is a copy of `bench` in which the other servers are installed already.
+    measured while so many callers sign in; with `shoppers`, while so many buy, in a database of its own. `peers` is a copy of `bench` in
+    which the other servers are installed already.
     """
 
     bench: Path
@@ -40,12 +41,13 @@ class Options:
     own: tuple[str, ...]
     requests: int
     sign_ins: int
+    shoppers: int
     database_url: str | None
 
     @property
     def alone(self) -> bool:
         """Whether no other server takes part."""
-        return bool(self.own or self.sign_ins)
+        return bool(self.own or self.sign_ins or self.shoppers)
 
     @property
     def node_servers(self) -> tuple[str, ...]:
@@ -92,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--sign-ins", type=int, default=0, metavar="N", help="measure instead how long a query takes while N callers sign in"
+    )
+    parser.add_argument(
+        "--shoppers", type=int, default=0, metavar="N", help="have N shoppers buy for --seconds instead, and check all books afterwards"
     )
     parser.add_argument("--json", type=_file, metavar="PATH", help="write everything measured here too")
     return parser
