@@ -12,10 +12,14 @@ BLOCK = re.compile(r"```graphql\n(.*?)```", re.DOTALL)
 NAME = re.compile(r"(?:query|mutation) (\w+)")
 
 
-def tour() -> dict[str, str]:
-    """The README's operations by name, in its order."""
-    blocks = BLOCK.findall((REPOSITORY / "README.md").read_text(encoding="utf-8"))
-    return {match.group(1): block for block in blocks if (match := NAME.match(block))}
+def operations(title: str = "") -> dict[str, str]:
+    """The README's operations by name, in its order; those of one section, where one is named."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    if title:
+        text = text.partition(f"\n{title}\n")[2]
+        assert text, f"the README has no section {title!r}"
+        text = re.split(r"\n##+ ", text)[0]
+    return {match.group(1): block for block in BLOCK.findall(text) if (match := NAME.match(block))}
 
 
 async def refused_nowhere(caller: Caller, query: str, **variables: Any) -> Any:
@@ -25,7 +29,7 @@ async def refused_nowhere(caller: Caller, query: str, **variables: Any) -> Any:
 
 
 async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
-    steps = tour()
+    steps = {**operations("## Five-minute tour"), **operations("## Events")}
     assert list(steps) == ["Browse", "SignIn", "Add", "Order", "Pay", "ReadBack", "Visits", "Track"]
     async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
         visitor = Caller(http)
@@ -46,3 +50,61 @@ async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
         visits = await refused_nowhere(administrator, steps["Visits"])
         assert (await refused_nowhere(visitor, steps["Track"])) == {"accepted": 1, "rejected": []}
         assert (visits["totalCount"], len(visits["nodes"])) == (50, 10)
+
+
+async def test_a_guest_checks_out_as_the_readme_says(shop: Served) -> None:
+    steps = operations("### As a guest")
+    assert list(steps) == ["GuestAdd", "CartNow", "GuestChange", "GuestSignUp", "PlaceOrder"]
+    async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
+        guest = Caller(http)
+        product = await in_stock(guest)
+        added = await refused_nowhere(guest, steps["GuestAdd"], product=product["id"])
+        guest.headers = {"X-Cart-Token": added["cartToken"]}
+        seen = await refused_nowhere(guest, steps["CartNow"])
+        assert (seen["id"], seen["version"], seen["items"][0]["quantity"]) == (added["cart"]["id"], added["cart"]["version"], 1)
+        change = {"cart": seen["id"], "product": product["id"], "version": seen["version"]}
+        changed = (await refused_nowhere(guest, steps["GuestChange"], **change))["cart"]
+        late = (await guest.ask(steps["GuestChange"], **change))["updateCartItem"]
+        assert [error["code"] for error in late["userErrors"]] == ["CONFLICT"]
+        shopper = Caller(http, (await refused_nowhere(guest, steps["GuestSignUp"]))["session"]["token"])
+        own = await refused_nowhere(shopper, steps["CartNow"])
+        assert (own["total"], own["items"][0]["quantity"]) == (changed["total"], 2)
+        orders = [(await refused_nowhere(shopper, steps["PlaceOrder"], cart=own["id"]))["order"] for _ in range(2)]
+        assert orders[0] == orders[1]
+        assert (orders[0]["status"], orders[0]["total"]) == ("COMPLETED", own["total"])
+
+
+async def test_a_shopper_checks_out_as_the_readme_says(shop: Served) -> None:
+    tour, steps = operations("## Five-minute tour"), operations("### Signed in")
+    assert list(steps) == ["OrderFirst", "PayDeclined", "PayAgain", "Cancel", "Refund", "Timeline", "TellMe"]
+    async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
+        visitor = Caller(http)
+        product = await in_stock(visitor)
+        shopper = Caller(http, (await refused_nowhere(visitor, tour["SignIn"]))["session"]["token"])
+        boss = await visitor.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
+        cart = (await refused_nowhere(shopper, tour["Add"], product=product["id"]))["cart"]
+        order = (await refused_nowhere(shopper, steps["OrderFirst"], cart=cart["id"]))["order"]
+        declined = (await shopper.ask(steps["PayDeclined"], order=order["id"]))["processPayment"]
+        assert (declined["order"]["status"], declined["userErrors"][0]["code"]) == ("FAILED", "PAYMENT_DECLINED")
+        assert (await refused_nowhere(shopper, steps["PayAgain"], order=order["id"]))["order"]["status"] == "COMPLETED"
+
+        another = (await refused_nowhere(shopper, tour["Add"], product=product["id"]))["cart"]
+        unpaid = (await refused_nowhere(shopper, steps["OrderFirst"].replace("order-1", "order-2"), cart=another["id"]))["order"]
+        assert (await refused_nowhere(shopper, steps["Cancel"], order=unpaid["id"]))["order"]["status"] == "CANCELLED"
+
+        for _ in range(2):
+            back = (await refused_nowhere(boss, steps["Refund"], order=order["id"]))["order"]
+        assert [payment["status"] for payment in back["payments"]] == ["FAILED", "REFUNDED"]
+        seen = await refused_nowhere(shopper, steps["Timeline"], order=order["id"])
+        kinds = ["CREATED", "RESERVED", "DECLINED", "FAILED", "RESERVED", "CHARGED", "COMPLETED", "REFUNDED", "RESTOCKED"]
+        assert [event["kind"] for event in seen["events"]] == kinds
+        assert seen["payments"][1]["refundedAmount"] == order["total"]
+        told = await refused_nowhere(boss, steps["TellMe"], store=product["stores"][0]["id"])
+        assert told["secret"].startswith("whsec_")
+
+
+async def in_stock(caller: Caller) -> Any:
+    """One of the tour's products that is there, with its stores' ids."""
+    browse = operations("## Five-minute tour")["Browse"].replace("stores { name", "stores { id name")
+    found = (await refused_nowhere(caller, browse))["nodes"]
+    return next(product for product in found if product["inventory"]["available"] >= 8)

@@ -120,7 +120,8 @@ class CartRepository(StatusRepository[Cart]):
         cart = await self.lock_active(cart_id, version)
         items = self._items()
         offers = await items.find_offers([item.id for item in await items.find_by_cart_id(cart_id)])
-        new = {offer.product_id: offer.current_price for offer in offers if offer and offer.price_changed and offer.current_price is not None}
+        changed = [offer for offer in offers if offer is not None and offer.price_changed]
+        new = {offer.product_id: offer.current_price for offer in changed if offer.current_price is not None}
         if not new:
             return cart
         await items.reprice(cart_id, new)
