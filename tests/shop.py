@@ -1,6 +1,7 @@
 """A shop to buy from: products with stock, shoppers with carts, and GraphQL on behalf of any of them, all on a real database."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -121,6 +122,15 @@ class Shop:
         row = await self.repositories.inventory.find_first({"product_id": product.id})
         assert row is not None
         return row.on_hand, row.reserved, row.available
+
+    async def deadlocks(self) -> int:
+        """How many there were in this database, also those that were retried: every connection is made to tell, which may take its time."""
+        async with AsyncExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                connection = await stack.enter_async_context(self.database.connection())
+                await connection.execute("select pg_stat_force_next_flush()")
+        async with self.database.connection() as connection:
+            return int(await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()"))
 
     async def ask(self, viewer: Viewer, document: str, **variables: Any) -> dict[str, Any]:
         """The body of a GraphQL answer."""

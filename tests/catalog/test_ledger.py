@@ -131,7 +131,6 @@ async def test_every_history_adds_up(shop: Shop, history: list[tuple[str, int, i
 async def test_two_hundred_buyers_of_one_product(shop: Shop, record_property: Callable[[str, object], None]) -> None:
     """Each reserves and pays for a piece of the same product, half of them with one of another; some give it up."""
     hot, other = await shop.product(stock=BUYERS), await shop.product(stock=BUYERS)
-    deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
 
     async def buy(number: int) -> None:
         pieces = {hot.id: 1} if number % 2 else {other.id: 1, hot.id: 1}
@@ -141,17 +140,14 @@ async def test_two_hundred_buyers_of_one_product(shop: Shop, record_property: Ca
             settle = tx.inventory.release if number % 10 == 0 else tx.inventory.commit
             assert await settle(dict(reversed(pieces.items()))) == []
 
-    async with shop.database.connection() as connection:
-        before = await connection.fetchval(deadlocks)
+    before = await shop.deadlocks()
     started = asyncio.get_running_loop().time()
     await asyncio.gather(*(buy(number) for number in range(BUYERS)))
     seconds = asyncio.get_running_loop().time() - started
     assert await shop.stock(hot) == (20, 0, 20)
     assert await shop.stock(other) == (120, 0, 120)
     assert await shop.repositories.inventory_movements.find_unbalanced() == []
-    async with shop.database.connection() as connection:
-        await connection.execute("select pg_stat_force_next_flush()")
-        assert await connection.fetchval(deadlocks) == before
+    assert await shop.deadlocks() == before
     record_property("figures", f"{BUYERS} buyers of one product: {BUYERS / seconds:.0f} purchases a second, no deadlock")
 
 

@@ -88,11 +88,37 @@ async def test_carts_with_the_same_products_in_any_order_never_deadlock(shop: Sh
         await shop.cart(shopper, *((product, 1) for product in (products if n % 2 else products[::-1])))
         for n, shopper in enumerate(shoppers)
     ]
+    before = await shop.deadlocks()
     calls = (shop.of(shopper).orders.create_from_cart(cart.id, "card") for shopper, cart in zip(shoppers, carts, strict=True))
     orders = await asyncio.gather(*calls)
     cancelled = await asyncio.gather(*(shop.of(shopper).orders.cancel(order.id) for shopper, order in zip(shoppers, orders, strict=True)))
     assert {order.status for order in cancelled} == {"CANCELLED"}
     assert [await shop.stock(product) for product in products] == [(1000, 0, 1000)] * 5
+    assert await shop.deadlocks() == before
+
+
+async def test_a_deadlock_would_be_seen_though_it_is_retried(shop: Shop) -> None:
+    """What the tests that look for deadlocks rely on: two transactions that lock two products in opposite orders."""
+    products = [await shop.product() for _ in range(2)]
+    both_hold_one = asyncio.Barrier(2)
+    before = await shop.deadlocks()
+
+    async def lock(first: Any, second: Any) -> None:
+        async def work(transaction: Any) -> None:
+            stock = shop.repositories.bound_to(transaction).inventory
+            await stock.reserve({first.id: 1})
+            if not held.done():
+                await both_hold_one.wait()
+                if not held.done():
+                    held.set_result(None)
+            await stock.reserve({second.id: 1})
+
+        await shop.database.retry(work)
+
+    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await asyncio.gather(lock(*products), lock(*reversed(products)))
+    assert [await shop.stock(product) for product in products] == [(100, 2, 98)] * 2
+    assert await shop.deadlocks() == before + 1
 
 
 async def test_one_key_for_two_carts_orders_one_of_them(shop: Shop) -> None:
