@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.catalog.models import ProductCreate
@@ -88,12 +89,13 @@ class Seen:
 
 @dataclass
 class Figures:
-    """How a load went, and what the database says of it."""
+    """How a load went, and what the database says of it. `busy` are the seconds that the gateway kept a core busy."""
 
     seen: Seen
     shoppers: int
     seconds: float
     in_database: float
+    busy: float
     deadlocks: int
     orders: int
     wrong: Sequence[str]
@@ -102,10 +104,12 @@ class Figures:
         return {**vars(self), "seen": vars(self.seen)}
 
     def lines(self) -> list[str]:
+        requests = sum(map(len, self.seen.milliseconds.values()))
         refused = ", ".join(f"{code} {number:,}" for code, number in self.seen.refusals.most_common())
         done = f"{self.seen.checkouts:,} checkouts completed, {self.seen.checkouts / self.seconds:.1f} a second"
         return [
             f"{self.shoppers} shoppers for {self.seconds:.0f} s: {done}; {self.in_database:.0%} of the time of requests is statements.",
+            f"{requests:,} requests, each {self.busy / requests * 1000:.1f} ms of the gateway's CPU, with the jobs beside them.",
             f"{self.deadlocks} deadlocks; {len(self.wrong)} breaches of {len(INVARIANTS)} invariants over {self.orders:,} orders.",
             f"Refused: {refused}.",
             "",
@@ -228,19 +232,19 @@ class Shopper:
 async def crowd(dsn: str, folder: Path, shoppers: int, seconds: float) -> Figures:
     """Let so many shoppers loose on a gateway over a new database. Raises `BenchError` for an answer that no shopper should get."""
     await _stock(dsn)
-    async with process(dsn, folder, **SETTINGS) as (url, _), _connected(url, shoppers) as http:
+    async with process(dsn, folder, **SETTINGS) as (url, pid), _connected(url, shoppers) as http:
         boss = await new_administrator(Caller(http), dsn)
         seen, chance = Seen(), random.Random(7)
         people = [Shopper(http, seen, f"shopper{n}", boss, random.Random(chance.random())) for n in range(shoppers)]
         await asyncio.gather(*(person.sign_up() for person in people))
-        before, started = await _metrics(http), time.monotonic()
+        before, busy, started = await _metrics(http), _busy(pid), time.monotonic()
         await asyncio.gather(*(person.shop_until(started + seconds) for person in people))
-        took, after = time.monotonic() - started, await _metrics(http)
+        took, busy, after = time.monotonic() - started, _busy(pid) - busy, await _metrics(http)
         wrong, orders = await _books(dsn)
     # Connections that are closed have told of all their deadlocks.
     deadlocks = await _value(dsn, "select deadlocks from pg_stat_database where datname = current_database()")
     share = (after["database"] - before["database"]) / (after["requests"] - before["requests"])
-    return Figures(seen, shoppers, took, share, deadlocks, orders, wrong)
+    return Figures(seen, shoppers, took, share, busy, deadlocks, orders, wrong)
 
 
 async def _stock(dsn: str) -> None:
@@ -272,6 +276,11 @@ async def _metrics(http: httpx.AsyncClient) -> dict[str, float]:
         "requests": samples["http_request_seconds_sum", "/graphql"],
         "database": samples["database_seconds_total", "statement"],
     }
+
+
+def _busy(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 async def _books(dsn: str) -> tuple[list[str], int]:
