@@ -145,10 +145,10 @@ class Listener(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: Starlette) -> AsyncIterator[str]:
-    """The address of a server in this process that serves a running application."""
+async def listening(app: Starlette, **options: Any) -> AsyncIterator[str]:
+    """The address of a server in this process that serves a running application; with more of uvicorn's options."""
     protocols: Any = {"http": HTTPProtocol, "ws": WebSocketProtocol, "ws_per_message_deflate": False, "ws_max_size": 1_000_000}
-    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False, server_header=False, **protocols)
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False, server_header=False, **protocols, **options)
     server = Listener(config)
     task = asyncio.create_task(server.serve())
     try:

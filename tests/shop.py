@@ -1,6 +1,6 @@
 """A shop to buy from: products with stock, shoppers with carts, and GraphQL on behalf of any of them, all on a real database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -59,6 +59,10 @@ class CountingDatabase(Database):
     async def fetch_value(self, statement: Statement, values: Mapping[str, Any]) -> Any:
         self.statements.append(statement.text)
         return await super().fetch_value(statement, values)
+
+    async def compose(self, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        self.statements.append(text)
+        return await super().compose(text, arguments)
 
 
 @dataclass

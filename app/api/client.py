@@ -10,7 +10,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from app.api.context import RequestInfo
-from app.api.request import RequestRefused
+from app.api.request import RequestRefused, head_of
+from app.core.security import token_hash
 
 NO_COOKIES: dict[str, str] = {}
 SAFE_FETCH_SITES = ("same-origin", "none")
@@ -48,18 +49,31 @@ class Clients:
 
     def info(self, request: HTTPConnection) -> RequestInfo:
         """Raises `RequestRefused` for an Authorization header that is none of ours. A header wins over a cookie."""
+        known = head_of(request.scope).known
+        said: RequestInfo | None = known.get("client")
+        if said is None:
+            said = known["client"] = self._said(request)
+        id = request.scope["state"].get("request_id", "")
+        return RequestInfo(
+            id, said.ip_address, said.user_agent, said.token, said.by_cookie, said.cart_token, said.cart_by_cookie, said.token_hash
+        )
+
+    def _said(self, request: HTTPConnection) -> RequestInfo:
+        """What the headers say, and where the connection comes from."""
         bearer = _bearer(request)
         cookies = request.cookies if "cookie" in request.headers else NO_COOKIES
         cookie = cookies.get(self.cookie) if bearer is None else None
+        token = bearer or cookie or None
         cart, cart_cookie = request.headers.get(CART_HEADER), cookies.get(self.cart_cookie)
         return RequestInfo(
-            id=request.scope.get("state", {}).get("request_id", ""),
+            id="",
             ip_address=self.address(request),
             user_agent=request.headers.get("user-agent", "")[:500] or None,
-            token=bearer or cookie or None,
+            token=token,
             by_cookie=bool(cookie),
             cart_token=well_formed_cart_token(cart or cart_cookie),
             cart_by_cookie=bool(cart_cookie) and not cart,
+            token_hash=token_hash(token) if token else None,
         )
 
     def address(self, request: HTTPConnection) -> str | None:

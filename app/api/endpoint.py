@@ -99,6 +99,7 @@ class GraphQLEndpoint:
         self._authenticate = authenticate
         self._services = services
         self._counted = lru_cache(maxsize=None)(metrics.operations.labels)
+        self._tally = metrics.tally
         self._options = options
         self._repeated = RepeatedQueries()
         self._time_limit = TimeLimit(options.timeout)
@@ -137,9 +138,8 @@ class GraphQLEndpoint:
             result = Outcome.failure(denied.code, str(denied), 401)
         except RateLimited as limited:
             result = Outcome.limited(limited)
-        self._counted(result.kind, "error" if "errors" in result.body else "success").inc()
-        answer = result.body if result.composed is None else result.composed
-        response = _response(answer, media_type, result.status(media_type), result.headers)
+        self._tally.count(self._counted(result.kind, "error" if "errors" in result.body else "success"))
+        response = Composed(result.composed, media_type) if result.composed is not None else result.response(media_type)
         return mirrored(response, request, result.policy) if result.policy.max_age and info.reply.session is None else response
 
     async def _run(self, request: Request, body: bytes, info: RequestInfo) -> "Outcome":
@@ -186,7 +186,7 @@ class GraphQLEndpoint:
             if not info.by_cookie:
                 raise
         info.reply.session = SessionCookie()
-        return await self._authenticate(replace(info, token=None, by_cookie=False))
+        return await self._authenticate(replace(info, token=None, token_hash=None, by_cookie=False))
 
     def _priced(self, outcome: "Outcome", document: Document, parameters: GraphQLRequest) -> "Outcome":
         """The outcome, telling what its operation cost where callers are to know."""
@@ -261,6 +261,9 @@ class Outcome:
         """Clients of application/json expect 200 for every well-formed request; what stopped before GraphQL has its own status."""
         return self.response_status if media_type == RESPONSE_JSON or self.always_status else 200
 
+    def response(self, media_type: str) -> Response:
+        return _response(self.body, media_type, self.status(media_type), self.headers)
+
     @classmethod
     def answered(cls, composed: bytes, policy: Policy) -> "Outcome":
         """A query's answer that is JSON already, and has no errors."""
@@ -292,9 +295,7 @@ class Outcome:
         return cls(body, 200, kind, policy=policy)
 
 
-def _response(body: dict[str, Any] | bytes, media_type: str, status: int, headers: Mapping[str, str]) -> Response:
-    if isinstance(body, bytes):
-        return Composed(body, media_type)
+def _response(body: dict[str, Any], media_type: str, status: int, headers: Mapping[str, str]) -> Response:
     if media_type == EVENT_STREAM:
         media_type = RESPONSE_JSON
     encoded = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)

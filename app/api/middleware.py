@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from app.api.errors import INTERNAL_SERVER_ERROR
+from app.api.request import Head, head_of
 from app.core.metrics import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}", re.ASCII)
@@ -37,6 +38,7 @@ class Requests:
     def __init__(self, app: ASGIApp, metrics: Metrics, *, strict_transport: bool) -> None:
         self.app = app
         self.metrics = metrics
+        self.tally = metrics.tally
         self.headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
@@ -59,7 +61,7 @@ class Requests:
 
     def missing(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The safe headers that an answer does not have already, with a value of its own."""
-        names = tuple(name for name, _ in given)
+        names = tuple([name for name, _ in given])
         found = self._missing.get(names)
         if found is None:
             found = [header for header in self.headers if header[0] not in names]
@@ -74,8 +76,8 @@ class Requests:
         counter = self._counters.get((method, known, status))
         if counter is None:
             counter = self._counters[method, known, status] = self.metrics.requests.labels(method, known, status)
-        counter.inc()
-        self._timers[known].observe(seconds)
+        self.tally.count(counter)
+        self.tally.time(self._timers[known], seconds)
         self._log.debug("request", method=method, path=path, status=status, seconds=round(seconds, 4))
 
 
@@ -97,14 +99,15 @@ class Exchange:
         self._scope = scope
         self._send = send
         self._status = 0
-        self._id = _request_id(scope)
+        self._id = request_id(head_of(scope))
 
     async def run(self, receive: Receive) -> None:
         """The id is bound for the logs of the task that serves this request, and of no other."""
-        self._scope.setdefault("state", {})["request_id"] = self._id
+        self._scope["state"]["request_id"] = self._id
         structlog.contextvars.bind_contextvars(request_id=self._id)
         started = time.perf_counter()
-        self._requests.metrics.in_flight.inc()
+        tally, in_flight = self._requests.tally, self._requests.metrics.in_flight
+        tally.count(in_flight)
         try:
             await self._requests.app(self._scope, receive, self._respond)
         except Exception:
@@ -113,7 +116,7 @@ class Exchange:
                 raise
             await self._apologise()
         finally:
-            self._requests.metrics.in_flight.dec()
+            tally.count(in_flight, -1)
             seconds = self._scope["state"].get(STREAMED_AFTER, time.perf_counter()) - started
             self._requests.record(self._scope["method"], self._scope["path"], self._status, seconds)
 
@@ -134,9 +137,7 @@ class Exchange:
         await self._respond({"type": "http.response.body", "body": body})
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text: str = value.decode("latin-1")
-            return text if REQUEST_ID.fullmatch(text) else str(uuid7())
-    return str(uuid7())
+def request_id(head: Head) -> str:
+    """The client's own, where it is harmless, or a new one."""
+    given: str | None = head.headers.get("x-request-id")
+    return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid7())

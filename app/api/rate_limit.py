@@ -95,7 +95,8 @@ class RateLimiter:
     async def _take(self, quota: Quota, who: str, reply: Reply) -> None:
         if not self._enabled:
             return
-        standing = await self._quotas.take(quota.item, who)
+        own = self._quotas.own
+        standing = own.take(quota.item, who) if own is not None else await self._quotas.take(quota.item, who)
         reply.quotas[quota.name] = quota.policy, standing
         if standing.granted:
             return
@@ -108,8 +109,8 @@ def rate_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     """How the caller stands with each quota that the request counted for, as headers."""
     if not reply.quotas:
         return []
-    standings = ", ".join(f'"{name}";r={standing.remaining};t={standing.resets}' for name, (_, standing) in reply.quotas.items())
-    policies = ", ".join(policy for policy, _ in reply.quotas.values())
+    standings = ", ".join([f'"{name}";r={standing.remaining};t={standing.resets}' for name, (_, standing) in reply.quotas.items()])
+    policies = ", ".join([policy for policy, _ in reply.quotas.values()])
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", standings.encode())]
 
 

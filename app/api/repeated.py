@@ -4,6 +4,7 @@ Nothing of an answer is kept here; that is for `response_cache`. What a document
 statement gives it depend on the body and the viewer alone; a viewer whose permissions change is another one.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -42,11 +43,11 @@ class ReadyQuery:
     place: Place | None = None
     cache: ResponseCache | None = None
 
-    async def answer(self, repositories: Any) -> bytes | None:
+    def answer(self, repositories: Any) -> Awaitable[bytes | None]:
         """The response's body; None where resolvers must give it. Raises `Unavailable`."""
         if self.cache is None or self.place is None:
-            return await self._made(repositories)
-        return await self.cache.answer(self.place, partial(self._made, repositories))
+            return self._made(repositories)
+        return self.cache.answer(self.place, partial(self._made, repositories))
 
     async def _made(self, repositories: Any) -> bytes | None:
         answer = await self.compiled.run(self.bound, repositories)

@@ -91,12 +91,36 @@ def _quality(text: str) -> float:
     return float(text) if QUALITY.fullmatch(text) else 0.0
 
 
+class Head:
+    """The headers of a request, and what was made of them. Clients repeat them with each request of a connection, byte by byte."""
+
+    __slots__ = ("given", "headers", "known")
+
+    def __init__(self, scope: Scope) -> None:
+        self.given = scope["headers"]
+        self.headers = IndexedHeaders(scope=scope)
+        self.known: dict[str, Any] = {}
+        """What depends on the headers and on who holds the connection alone, by a name of its maker's."""
+
+
+HEADS = "heads"
+"""Under which name the state of a request has the last head of its connection, in a list of one, where the server keeps it."""
+
+
+def head_of(scope: Scope) -> Head:
+    """The head of a request: the one of the request before, where it said the same."""
+    kept: list[Head] = scope.setdefault("state", {}).setdefault(HEADS, [])
+    if not kept or kept[0].given != scope["headers"]:
+        kept[:] = [Head(scope)]
+    return kept[0]
+
+
 class FastRequest(Request):
     """A request whose headers are found by hash: Starlette's own look through all of them each time, and a request asks a dozen times."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         super().__init__(scope, receive)
-        self._headers: Headers = IndexedHeaders(scope=scope)
+        self._headers: Headers = head_of(scope).headers
 
     @property
     def headers(self) -> Headers:
@@ -126,7 +150,10 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         return b""
     if request.method != "POST":
         raise RequestRefused(405, "GraphQL needs GET or POST.", {"Allow": "GET, POST"})
-    _check_content_type(request)
+    known = head_of(request.scope).known
+    if "says_json" not in known:
+        _check_content_type(request)
+        known["says_json"] = True
     return await _bounded_body(request, max_bytes)
 
 

@@ -26,13 +26,12 @@ from app.api.context import Context
 from app.api.documents import Document, Documents
 from app.api.scalars import encode_id
 from app.core.database import Database
-from app.core.statement import Statement
 from app.execution.refusal import Refused
 from app.execution.runtime import CompiledExecution
 
 MOST_STATEMENTS = 500
 
-Read = tuple[Statement, Mapping[str, Any]]
+Read = tuple[str, Sequence[Any]]
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +51,7 @@ class Warming:
         """
         reads: dict[str, Read] = {}
         for text in texts:
-            reads.update((read[0].text, read) for read in self.prepared(text, contexts))
+            reads.update((read[0], read) for read in self.prepared(text, contexts))
             await asyncio.sleep(0)
         first = list(reads.values())[:MOST_STATEMENTS]
         await database.warm(first)
@@ -85,7 +84,7 @@ def _bound(
     outline = compiled.outline(document.text, document.node, operation)
     variables = compiled.variables(outline, given)
     for root in compiled.plan(outline, variables, context.viewer).roots:
-        yield from ((run.prepared.statement, run.values) for run in compiled.runs(root, variables, context).values() if run)
+        yield from ((run.prepared.statement.text, run.arguments) for run in compiled.runs(root, variables, context).values() if run)
 
 
 def samples(schema: GraphQLSchema, operation: OperationDefinitionNode) -> list[dict[str, Any]]:

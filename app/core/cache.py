@@ -101,7 +101,8 @@ class Cache:
 
     def generation(self, key: str) -> int:
         """How often anything of the key's kind (`products` of `products:ID`) was invalidated: ask before reading what `set` will store."""
-        return self._generations[_kind(key)] + self._generations[EVERYTHING]
+        count = self._generations.get
+        return count(_kind(key), 0) + count(EVERYTHING, 0)
 
     async def set(self, key: str, value: Any, generation: int, ttl: float | None = None) -> None:
         """Store what was read while `generation` was current; dropped if anything of its kind was invalidated since."""

@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.core.tally import Tally
+
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -18,6 +20,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.tally = Tally()
+        self.registry.register(self.tally)
         self.repository_operations = Histogram(
             "repository_operation_seconds",
             "Time per repository operation",
@@ -89,6 +93,7 @@ class Metrics:
         """All metrics in Prometheus's text format; those of all processes where several serve together."""
         if not (folder := os.environ.get(SHARED_FOLDER)):
             return generate_latest(self.registry)
+        self.tally.tell()
         registry = CollectorRegistry()
         MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)

@@ -75,6 +75,6 @@ def _explained(repository: Instrumented, operation: str, error: RepositoryError)
 
 def record(metrics: Metrics, entity: str, operation: str, result: str, seconds: float) -> None:
     """Time and count what was done with an entity, and log it where it took long."""
-    metrics.operation_timer(entity, operation, result).observe(seconds)
+    metrics.tally.time(metrics.operation_timer(entity, operation, result), seconds)
     if seconds > SLOW_SECONDS:
         log.warning("slow_operation", entity=entity, operation=operation, result=result, seconds=round(seconds, 3))

@@ -74,16 +74,16 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
 
     def take(self, item: RateLimitItem, who: str) -> Standing:
         """One unit, and how its key stands then: in one step what the library's strategy says in two, for a tenth of the CPU."""
-        expiry = item.get_expiry()
+        expiry, amount = item.get_expiry(), item.amount
         number, share = self._moment(expiry)
-        window = self._window((item.namespace, item.amount, expiry, who), number)
-        used = int(window.previous * share) + window.current
-        granted = used < item.amount
-        window.current += granted
-        resets = share * expiry
+        window = self._window((item.namespace, amount, expiry, who), number)
+        used, resets = window.current, share * expiry
         if window.previous:
+            used += int(window.previous * share)
             resets %= expiry / window.previous
-        return Standing(granted, max(0, item.amount - used - granted), math.ceil(resets) or 1)
+        granted = used < amount
+        window.current += granted
+        return Standing(granted, amount - used - granted if granted else 0, math.ceil(resets) or 1)
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         number, share = self._moment(expiry)
@@ -236,6 +236,11 @@ class Quotas:
     async def close(self) -> None:
         if self._shared:
             await self._shared.close()
+
+    @property
+    def own(self) -> LocalCounters | None:
+        """This process's counters, where it counts for itself: they need no waiting."""
+        return None if self._shared else self._local
 
     async def take(self, item: RateLimitItem, who: str) -> Standing:
         """One unit of the quota of `who`; `item.namespace` tells apart quotas of equal size."""

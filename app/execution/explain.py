@@ -5,7 +5,6 @@ from typing import Any
 
 from graphql import DocumentNode, OperationDefinitionNode
 
-from app.core.statement import Statement
 from app.execution.plan import shape_of
 from app.execution.refusal import Refused
 from app.execution.running import Run
@@ -39,7 +38,7 @@ async def _explained(run: Run | None, context: Any) -> dict[str, Any] | None:
     if run is None:
         return None
     prepared, statement = run.prepared, run.prepared.statement
-    rows = await context.repositories.session.fetch(Statement(f"explain {statement.text}", statement.names, statement.fixed), run.values)
+    rows = await context.repositories.session.compose(f"explain {statement.text}", run.arguments)
     shown = {"sql": statement.text, "parameters": list(statement.names), "postgresql": [row[0] for row in rows]}
     if prepared.filler is not None:
         shown["fill"] = prepared.filler.source.splitlines()

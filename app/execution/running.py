@@ -1,9 +1,10 @@
 """Runs the statements of root fields that are ready."""
 
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, Self
 from uuid import UUID
 
 import orjson
@@ -20,8 +21,6 @@ from app.execution.values import ANOMALY
 
 NOTHING = b"null"
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -31,6 +30,14 @@ class Prepared:
     root: Root
     filler: Filler | None = None
     pace: Pace = field(default_factory=Pace)
+
+    @cached_property
+    def entity(self) -> str:
+        return self.root.body.repository
+
+    @cached_property
+    def operation(self) -> str:
+        return self.root.name
 
     async def finished(self, found: bytes | None, repositories: Any) -> bytes:
         """The answer that PostgreSQL composed, with the fields that Python works out."""
@@ -47,15 +54,20 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A root field that is ready to run: what stands before its value in the answer, its statement and the values to bind.
+    """A root field that is ready to run: what stands before its value in the answer, its statement and its arguments in their order.
 
     `id` is the key of its row where that is all by which it is looked up.
     """
 
     head: bytes
     prepared: Prepared
-    values: Mapping[str, Any]
+    arguments: Sequence[Any]
     id: UUID | None = None
+
+    @classmethod
+    def of(cls, head: bytes, prepared: Prepared, values: Mapping[str, Any], id: UUID | None = None) -> Self:
+        """A root field whose statement gets these of the values."""
+        return cls(head, prepared, prepared.statement.arguments(values), id)
 
     @property
     def runs(self) -> Sequence["Run"]:
@@ -98,31 +110,31 @@ class Runner:
 
     async def _part(self, root: bytes | Run | Rows, repositories: Any) -> bytes:
         if isinstance(root, Run):
-            prepared = root.prepared
-            found = await self._timed(prepared, repositories.session.fetch_value(prepared.statement, root.values))
-            return root.head + await prepared.finished(found, repositories)
-        return root if isinstance(root, bytes) else await self._rows(root, repositories)
+            rows = await self._rows(root, repositories)
+            return root.head + await root.prepared.finished(rows[0][0] if rows else None, repositories)
+        return root if isinstance(root, bytes) else await self._nodes(root, repositories)
 
-    async def _rows(self, nodes: Rows, repositories: Any) -> bytes:
+    async def _nodes(self, nodes: Rows, repositories: Any) -> bytes:
         found = [NOTHING] * nodes.count
         for run, numbers in zip(nodes.runs, nodes.numbers, strict=True):
-            rows = await self._timed(run.prepared, repositories.session.fetch(run.prepared.statement, run.values))
+            rows = await self._rows(run, repositories)
             for number, row in zip(numbers, rows, strict=True):
                 found[number] = await run.prepared.finished(row[0], repositories)
         return b"%b[%b]" % (nodes.head, b",".join(found))
 
-    async def _timed(self, prepared: Prepared, fetching: Awaitable[T]) -> T:
+    async def _rows(self, run: Run, repositories: Any) -> Sequence[Any]:
         """What a statement gives; its time is kept under the name of the root field."""
+        prepared = run.prepared
         started = time.perf_counter()
         result = "error"
         try:
-            found = await fetching
+            rows: Sequence[Any] = await repositories.session.compose(prepared.statement.text, run.arguments)
             result = "success"
-            return found
+            return rows
         finally:
             seconds = time.perf_counter() - started
             prepared.pace.note(seconds)
-            record(self._metrics, prepared.root.body.repository, prepared.root.name, result, seconds)
+            record(self._metrics, prepared.entity, prepared.operation, result, seconds)
 
 
 def _seconds(root: bytes | Run | Rows) -> float:

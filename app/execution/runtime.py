@@ -118,8 +118,7 @@ class CompiledExecution:
         except Exception as error:
             self._leave(error)
             return None
-        filled = any(run.prepared.filler is not None for root in bound if not isinstance(root, bytes) for run in root.runs)
-        (self._filled if filled else self._compiled).inc()
+        self._metrics.tally.count(self._filled if is_filled(bound) else self._compiled)
         return b'{"data":{%b}}' % b",".join(parts)
 
     def _leave(self, error: Exception) -> None:
@@ -191,7 +190,7 @@ class CompiledExecution:
         for type_name, own in numbers.items():
             keys = Keys(places[number][1] for number in own)
             prepared, values = self._bound(root.root(type_name, context.viewer), keys, variables, context)
-            runs.append(Run(b"", prepared, context.viewer.scope_values | values))
+            runs.append(Run.of(b"", prepared, context.viewer.scope_values | values))
         return Rows(root.head, len(places), runs, list(numbers.values()))
 
     def runs(self, root: PlannedRoot, variables: VariableValues, context: Any) -> dict[str, Run | None]:
@@ -214,7 +213,7 @@ class CompiledExecution:
                 return None
             where = found
         prepared, values = self._kept(root, where, variables, context)
-        return Run(head, prepared, context.viewer.scope_values | values, where["id"] if where.keys() == {"id"} else None)
+        return Run.of(head, prepared, context.viewer.scope_values | values, where["id"] if where.keys() == {"id"} else None)
 
     def _kept(self, root: Root, where: Mapping[str, Any], variables: VariableValues, context: Any) -> tuple[Prepared, dict[str, Any]]:
         """The statement and its values, from what is kept where the columns looked up are all that tells requests apart."""
@@ -265,6 +264,15 @@ class CompiledExecution:
         if found is None:
             found = self._statements[key] = prepare(root, queries, repositories)
         return found
+
+
+def is_filled(bound: Bound) -> bool:
+    """Whether Python works out any of the fields."""
+    for root in bound:
+        for run in () if isinstance(root, bytes) else root.runs:
+            if run.prepared.filler is not None:
+                return True
+    return False
 
 
 def _looked_up(root: Root, where: Where | Keys, context: Any) -> tuple[Any, dict[str, Any]]:

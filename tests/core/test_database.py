@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from asyncpg import exceptions as postgres
 from sqlalchemy import bindparam, column, func, select, table, text
 
+from app.core import database as database_module
 from app.core.database import Database, Transaction
 from app.core.errors import Conflict, ConstraintViolation, InvalidValue, Unavailable
 from app.core.statement import Statement, compile_statement
@@ -172,7 +174,38 @@ async def test_json_survives_the_round_trip(database: Database) -> None:
     assert await database.fetch_value(statement, {"value": value}) == value
 
 
-async def test_statements_cancelled_at_any_moment_leave_nothing_to_the_next(database_url: str) -> None:
+async def test_statements_that_often_run_are_prepared_once(database: Database) -> None:
+    text = "select to_json($1::int)"
+    assert [await database.compose(text, [number]) for number in range(3)] == [[(b"0",)], [(b"1",)], [(b"2",)]]
+    named = "select count(*) from pg_prepared_statements where statement = $1"
+    assert await database.fetch_value(sql(named, "text"), {"text": text}) == 1
+    with pytest.raises(InvalidValue):
+        await database.compose(text, [2**40])
+    async with database.transaction() as transaction:
+        assert await transaction.compose(text, [4]) == [(b"4",)]
+
+
+async def test_what_was_prepared_is_prepared_anew_where_its_table_has_changed(database: Database) -> None:
+    await database.fetch(sql("create table changing (value text)"), {})
+    await database.fetch(sql("insert into changing values ('1')"), {})
+    text = "select value from changing"
+    assert await database.compose(text, []) == [("1",)]
+    await database.fetch(sql("alter table changing alter value type int using value::int"), {})
+    with pytest.raises(postgres.PostgresError):
+        await database.compose(text, [])
+    assert await database.compose(text, []) == [(1,)]
+
+
+async def test_few_statements_stay_prepared(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "MOST_PREPARED", 3)
+    for number in (*range(6), 0):
+        assert await database.compose(f"select {number}", []) == [(number,)]
+    kept = "select count(*) from pg_prepared_statements where statement like 'select _'"
+    assert await database.fetch_value(sql(kept), {}) <= 4
+
+
+@pytest.mark.parametrize("method", ["fetch_value", "compose"])
+async def test_statements_cancelled_at_any_moment_leave_nothing_to_the_next(database_url: str, method: str) -> None:
     """Between parsing and running the server waits for the caller, and its clock ticks: the timeout would hit the next statement."""
     database, witness = Database(database_url), Database(database_url)
     await database.open()
@@ -180,7 +213,7 @@ async def test_statements_cancelled_at_any_moment_leave_nothing_to_the_next(data
     tasks: list[asyncio.Task[None]] = []
 
     async def first_cancels_the_others(text: str) -> None:
-        await database.fetch_value(Statement(text, (), {}), {})
+        await (database.compose(text, ()) if method == "compose" else database.fetch_value(Statement(text, (), {}), {}))
         for task in tasks:
             if task is not asyncio.current_task():
                 task.cancel()

@@ -100,3 +100,14 @@ async def test_many_at_once_never_share_a_connection(lender: Lender) -> None:
 
     await asyncio.gather(*(work() for _ in range(50)))
     assert not busy
+
+
+async def test_what_is_at_hand_is_idle_and_good(lender: Lender) -> None:
+    assert lender.at_hand() is None
+    first = await lender.take()
+    assert lender.at_hand() is None
+    lender.give(first)
+    assert lender.at_hand() is first
+    lender.give(first)
+    await first.close()
+    assert lender.at_hand() is None

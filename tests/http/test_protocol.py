@@ -1,13 +1,17 @@
 """Answers leave in one piece; what is too long for that waits for the client, not in memory."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import pytest
+import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from app import protocol
-from app.protocol import MOST_WAITING, GatheringTransport
+from app.protocol import MOST_WAITING, GatheringTransport, HTTPProtocol
+from app.seed.people import ADMINISTRATOR, SHOPPER
 from tests.serving import Caller, listening
 
 
@@ -151,3 +155,98 @@ async def test_pipelined_requests_get_their_answers_in_order(address: str, anony
             statuses.append(line.split(b"HTTP/1.1 ")[1].split()[0])
     writer.close()
     assert statuses == [b"200", b"404", b"200"]
+
+
+class Echo:
+    """Answers with what it heard, under the headers that it is told."""
+
+    def __init__(self, **headers: str) -> None:
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b"%b %b?%b " % (scope["method"].encode(), scope["path"].encode(), scope["query_string"]) + (await receive())["body"]
+        headers = {"content-length": str(len(body)), **self.headers}
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": encoded})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _talk(url: str, *requests: bytes) -> bytes:
+    """All that comes back for requests that are sent one after the other, until the server hangs up."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    received = b""
+    for request in requests[:-1]:
+        writer.write(request)
+        received += await asyncio.wait_for(reader.read(CHUNK), 10)
+    writer.write(requests[-1])
+    received += await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return received
+
+
+async def test_a_whole_answer_is_what_uvicorn_would_say() -> None:
+    echo: Any = Echo(x_one="1")
+    async with listening(echo, date_header=False) as url:
+        heard = await _talk(
+            url,
+            b"POST /a%20b?c=d HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nhi",
+            b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n",
+            b"GET /e HTTP/1.1\r\nConnection: close\r\n\r\n",
+        )
+    assert heard == (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\nx-one: 1\r\n\r\nPOST /a b?c=d hi"
+        b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\nx-one: 1\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\nx-one: 1\r\nconnection: close\r\n\r\nGET /e? "
+    )
+
+
+async def test_an_answer_has_its_date(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as http:
+        assert (await http.get("/healthz")).headers["date"].endswith(" GMT")
+
+
+async def test_a_connection_is_let_go_once_it_was_idle_for_long() -> None:
+    echo, socket = Echo(), Recorder()
+    config = uvicorn.Config(cast(Any, echo), http=HTTPProtocol, log_config=None, access_log=False, timeout_keep_alive=60)
+    state = ServerState()
+    connection = HTTPProtocol(config, state, {})
+    connection.connection_made(socket)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    connection.timeout_keep_alive_handler()
+    assert not socket.closed, "a request is under way"
+    await asyncio.wait(state.tasks)
+    connection.timeout_keep_alive_handler()
+    assert not socket.closed, "the last answer was only now"
+    connection.timeout_keep_alive = 0
+    connection.timeout_keep_alive_handler()
+    assert socket.closed
+
+
+@pytest.mark.parametrize("header", [{"x-one": "1\r\nx-two: 2"}, {"x one": "1"}])
+async def test_a_header_that_would_be_two_is_not_sent(header: dict[str, str]) -> None:
+    echo: Any = Echo(**header)
+    async with listening(echo) as url:
+        heard = await _talk(url, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert heard.startswith(b"HTTP/1.1 500 ")
+    assert b"x-two" not in heard
+
+
+async def test_a_body_of_another_length_than_was_said_ends_the_connection() -> None:
+    echo: Any = Echo(content_length="3")
+    async with listening(echo) as url:
+        heard = await _talk(url, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert b"GET /?" not in heard
+
+
+async def test_each_request_of_a_connection_is_whose_it_says(address: str, administrator: Caller, shopper: Caller) -> None:
+    async with httpx.AsyncClient(base_url=address, limits=httpx.Limits(max_connections=1)) as http:
+        seen = []
+        for caller in (administrator, administrator, shopper, None, administrator):
+            answer = await http.post("/graphql", json={"query": "{ me { email } }"}, headers=caller.headers if caller else {})
+            seen.append((answer.json()["data"]["me"] or {}).get("email"))
+        refused = await http.post("/graphql", content=b"{}", headers={**administrator.headers, "Content-Type": "text/plain"})
+        ids = [(await http.get("/healthz", headers={"X-Request-ID": f"request-{n}"})).headers["x-request-id"] for n in range(2)]
+    assert seen == [ADMINISTRATOR.email, ADMINISTRATOR.email, SHOPPER.email, None, ADMINISTRATOR.email]
+    assert refused.status_code == 415
+    assert ids == ["request-0", "request-1"]
