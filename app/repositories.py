@@ -26,7 +26,7 @@ from app.accounts.repository import (
 )
 from app.accounts.repository.idempotency import IdempotencyRepository
 from app.analytics.repository import EventSpoolRepository, UserEventRepository
-from app.carts.repository import CartItemRepository, CartRepository, GuestCartRepository, RecoveryEventRepository
+from app.carts.repository import CartItemRepository, CartRepository, GuestCartRepository, RecoveryEventRepository, VoucherRepository
 from app.catalog.repository import InventoryMovementRepository, InventoryRepository, ProductRepository
 from app.core.cache import Cache
 from app.core.changes import Changes
@@ -131,6 +131,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def cart_items(self) -> CartItemRepository:
         return self.of(CartItemRepository)
+
+    @cached_property
+    def vouchers(self) -> VoucherRepository:
+        return self.of(VoucherRepository)
 
     @cached_property
     def recovery_events(self) -> RecoveryEventRepository:

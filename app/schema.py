@@ -16,7 +16,7 @@ from app.api.declared import show_access
 from app.api.node import NodeQuery
 from app.api.scalars import SCALARS
 from app.api.scopes import enforce_scopes
-from app.carts.mutations import CartMutation
+from app.carts.mutations import CartMutation, VoucherMutation
 from app.carts.queries import CartQuery
 from app.carts.subscriptions import CartSubscription
 from app.catalog.mutations import CatalogMutation
@@ -34,7 +34,17 @@ Query: Any = merge_types(
     "Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, EngagementQuery, AnalyticsQuery)
 )
 Mutation: Any = merge_types(
-    "Mutation", (StoreMutation, AccountsMutation, CatalogMutation, CartMutation, OrderMutation, EngagementMutation, AnalyticsMutation)
+    "Mutation",
+    (
+        StoreMutation,
+        AccountsMutation,
+        CatalogMutation,
+        CartMutation,
+        VoucherMutation,
+        OrderMutation,
+        EngagementMutation,
+        AnalyticsMutation,
+    ),
 )
 Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))
 

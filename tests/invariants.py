@@ -33,12 +33,14 @@ INVARIANTS: Final = {
           or not exists (select from refunds r join payments p on p.id = r.payment_id
             where p.order_id = m.order_id and r.restock and r.status = 'COMPLETED')""",
     "the total of an order is that of its lines": """
-        select o.id, o.total, sum(l.quantity * l.price) as lines from orders o join order_items l on l.order_id = o.id
-        group by o.id having o.total <> sum(l.quantity * l.price) or bool_or(l.currency <> o.currency)""",
+        select o.id, o.items_total, sum(l.quantity * l.price) as lines from orders o join order_items l on l.order_id = o.id
+        group by o.id
+        having (o.items_total, o.discount, o.tax, o.included_tax)
+          <> (sum(l.quantity * l.price), sum(l.discount), sum(l.tax), sum(l.included_tax)) or bool_or(l.currency <> o.currency)""",
     "the total of a cart is that of its lines": """
-        select c.id, c.total, sum(l.quantity * l.price) as lines from carts c left join cart_items l on l.cart_id = c.id
+        select c.id, c.items_total, sum(l.quantity * l.price) as lines from carts c left join cart_items l on l.cart_id = c.id
         where not c.is_deleted group by c.id
-        having c.total <> coalesce(sum(l.quantity * l.price), 0) or bool_or(l.currency <> c.currency)""",
+        having c.items_total <> coalesce(sum(l.quantity * l.price), 0) or bool_or(l.currency <> c.currency)""",
     "a cart is ordered or it is not": """
         select c.id, c.status, o.id as order_id, o.total from carts c left join orders o on o.cart_id = c.id
         where (c.status = 'CONVERTED') <> (o.id is not null) or c.total <> o.total or c.currency <> o.currency""",

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 from app.api.context import Context, RequestInfo
 from app.api.errors import formatted
+from app.api.rate_limit import RateLimiter
 from app.api.scalars import encode_id
 from app.carts.models import Cart
 from app.catalog.models import Product, ProductCreate
@@ -23,6 +24,7 @@ from app.core.clock import Clock, system_clock
 from app.core.database import Database, DatabaseOptions, Row
 from app.core.errors import UserError
 from app.core.metrics import Metrics
+from app.core.quotas import Quotas
 from app.core.security import Viewer, ViewerKind
 from app.core.statement import Statement
 from app.orders.models import Order
@@ -30,7 +32,7 @@ from app.orders.payments import Moment, Payments
 from app.orders.test_provider import TestPaymentProvider
 from app.repositories import Repositories, create_repository_factory
 from app.schema import create_schema
-from app.stores.models import Store, StoreCreate
+from app.stores.models import Store, StoreCreate, StoreSettingsUpdate
 from tests.conftest import fresh_database
 
 ADMINISTRATOR = Viewer(kind=ViewerKind.ADMINISTRATOR, user_id=uuid4(), permissions=frozenset({"*:*"}))
@@ -68,6 +70,7 @@ class CountingDatabase(Database):
 @dataclass
 class Services:
     payments: Payments
+    rate_limiter: RateLimiter
 
 
 @dataclass
@@ -86,10 +89,9 @@ class Shop:
     def payments(self) -> Payments:
         return Payments(self.provider, self.passed)
 
-    async def open_store(self) -> Store:
-        return await self.repositories.stores.create_with_settings(
-            StoreCreate(name="Tea shop", domain=f"tea{next(self.numbers)}.example.com")
-        )
+    async def open_store(self, **settings: Any) -> Store:
+        domain, given = f"tea{next(self.numbers)}.example.com", StoreSettingsUpdate(**settings)
+        return await self.repositories.stores.create_with_settings(StoreCreate(name="Tea shop", domain=domain, settings=given))
 
     async def product(self, price: str = "10.00", stock: int = 100, *, stores: tuple[UUID, ...] | None = None, **values: Any) -> Product:
         """A product for sale; in the shop's store unless others are given."""
@@ -112,7 +114,7 @@ class Shop:
         """The shopper's active cart, with these pieces."""
         assert viewer.user_id is not None
         if not lines:
-            return await self.of(viewer).carts.obtain_active(viewer.user_id, self.store.id, "USD")
+            return await self.of(viewer).carts.obtain_active(viewer.user_id, self.store.id)
         for product, quantity in lines:
             cart = await self.of(viewer).carts.put_in(viewer.user_id, product.id, quantity)
         return cart
@@ -138,7 +140,8 @@ class Shop:
 
     async def ask(self, viewer: Viewer, document: str, **variables: Any) -> dict[str, Any]:
         """The body of a GraphQL answer."""
-        context = Context(self.of(viewer), RequestInfo(id="test"), Services(self.payments))
+        limiter = RateLimiter(Quotas(), self.repositories.metrics, per_address=10_000, per_user=10_000)
+        context = Context(self.of(viewer), RequestInfo(id="test"), Services(self.payments, limiter))
         result = execute(self.schema._schema, parse(document), context_value=context, variable_values=variables)
         found = result if isinstance(result, ExecutionResult) else await result
         errors = [formatted(error, "test") for error in found.errors or ()]

@@ -23,6 +23,7 @@ READ_AND_WRITE = (
     "recovery",
     "reports",
     "stores",
+    "vouchers",
     "webhooks",
 )
 READ_ONLY = ("analytics", "roles", "security", "users")

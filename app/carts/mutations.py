@@ -1,17 +1,24 @@
-"""Filling a cart."""
+"""Filling a cart, and keeping the vouchers that make it cheaper."""
+
+from datetime import datetime
+from decimal import Decimal
 
 import strawberry
+from strawberry import UNSET
 
 from app.api.context import Info
-from app.api.mutations import mutation
-from app.api.permissions import own_or_guests
+from app.api.inputs import IdInput
+from app.api.mutations import given, mutation, validated
+from app.api.permissions import own_or_guests, requires
+from app.api.rate_limit import Rate
 from app.api.scalars import decode_id
-from app.carts.models import MAX_LINE_QUANTITY
-from app.carts.types import CartPayload
+from app.carts.models import MAX_LINE_QUANTITY, VoucherCreate, VoucherUpdate
+from app.carts.types import CartPayload, VoucherPayload
 from app.core.errors import ErrorCode, UserError
 from app.core.security import guest
 
 WRITE = own_or_guests("carts:write")
+KEEP = requires("vouchers:write")
 SEEN = "The version that the caller saw: CONFLICT, if the cart has changed since."
 
 
@@ -48,6 +55,46 @@ class RestoreCartInput:
 class AcceptPricesInput:
     cart_id: strawberry.ID
     cart_version: int | None = strawberry.field(default=None, description=SEEN)
+
+
+@strawberry.input
+class ApplyVoucherInput:
+    cart_id: strawberry.ID
+    code: str = strawberry.field(description="In either case.")
+    cart_version: int | None = strawberry.field(default=None, description=SEEN)
+
+
+@strawberry.input
+class RemoveVoucherInput:
+    cart_id: strawberry.ID
+    cart_version: int | None = strawberry.field(default=None, description=SEEN)
+
+
+@strawberry.input(description="Over either a percentage or an amount; dates and limits that are left out do not bind.")
+class CreateVoucherInput:
+    store_id: strawberry.ID
+    code: str = strawberry.field(description="3 to 64 letters, digits, - and _; the same in either case.")
+    percent: Decimal | None = strawberry.field(default=UNSET, description="10 for a tenth.")
+    amount: Decimal | None = strawberry.field(default=UNSET, description="In the currency.")
+    currency: str | None = strawberry.field(default=UNSET, description="Default, and only choice: the store's.")
+    minimum_amount: Decimal | None = strawberry.field(default=UNSET, description="What the products must cost at least, in the currency.")
+    max_uses: int | None = UNSET
+    once_per_user: bool = False
+    starts_at: datetime | None = UNSET
+    ends_at: datetime | None = UNSET
+
+
+@strawberry.input(description="What is left out stays as it is; null takes a limit away. Code and currency stay.")
+class UpdateVoucherInput:
+    id: strawberry.ID
+    percent: Decimal | None = UNSET
+    amount: Decimal | None = UNSET
+    minimum_amount: Decimal | None = UNSET
+    max_uses: int | None = UNSET
+    once_per_user: bool | None = UNSET
+    starts_at: datetime | None = UNSET
+    ends_at: datetime | None = UNSET
+    is_active: bool | None = UNSET
 
 
 def _quantity(value: int, least: int) -> int:
@@ -94,7 +141,42 @@ class CartMutation:
     async def restore_cart(self, info: Info, input: RestoreCartInput) -> CartPayload | None:
         return CartPayload(cart=await info.context.repositories.carts.reopen(decode_id(input.cart_id, "Cart", "cartId")))
 
-    @mutation(access=WRITE, description="Take the products' present prices for all lines of a cart: the shopper has seen them.")
+    @mutation(
+        access=WRITE, description="Take what products, shipping, taxes and voucher of a cart come to at present: the shopper has seen it."
+    )
     async def accept_prices(self, info: Info, input: AcceptPricesInput) -> CartPayload | None:
         cart_id = decode_id(input.cart_id, "Cart", "cartId")
         return CartPayload(cart=await info.context.repositories.carts.accept_prices(cart_id, input.cart_version))
+
+    @mutation(
+        access=WRITE,
+        rate=Rate("30/minute"),
+        description="Have a voucher make a cart cheaper, in place of any other. It is redeemed when the cart is ordered.",
+    )
+    async def apply_voucher(self, info: Info, input: ApplyVoucherInput) -> CartPayload | None:
+        cart_id = decode_id(input.cart_id, "Cart", "cartId")
+        return CartPayload(cart=await info.context.repositories.carts.apply_voucher(cart_id, input.code, input.cart_version))
+
+    @mutation(access=WRITE, description="Take the voucher off a cart.")
+    async def remove_voucher(self, info: Info, input: RemoveVoucherInput) -> CartPayload | None:
+        cart_id = decode_id(input.cart_id, "Cart", "cartId")
+        return CartPayload(cart=await info.context.repositories.carts.remove_voucher(cart_id, input.cart_version))
+
+
+@strawberry.type
+class VoucherMutation:
+    @mutation(access=KEEP)
+    async def create_voucher(self, info: Info, input: CreateVoucherInput) -> VoucherPayload | None:
+        named = {"store_id": decode_id(input.store_id, "Store", "storeId"), "created_by": info.context.viewer.user_id}
+        voucher = VoucherCreate.model_validate({**given(input), **named})
+        return VoucherPayload(voucher=await info.context.repositories.vouchers.create_within(voucher))
+
+    @mutation(access=KEEP, description="Change a voucher. Orders that have it stay as they are.")
+    async def update_voucher(self, info: Info, input: UpdateVoucherInput) -> VoucherPayload | None:
+        change = validated(VoucherUpdate, input, without=("id",))
+        return VoucherPayload(voucher=await info.context.repositories.vouchers.update_voucher(decode_id(input.id, "Voucher", "id"), change))
+
+    @mutation(access=KEEP, description="Let nobody use a voucher any more; `updateVoucher` makes it active again.")
+    async def deactivate_voucher(self, info: Info, input: IdInput) -> VoucherPayload | None:
+        id = decode_id(input.id, "Voucher", "id")
+        return VoucherPayload(voucher=await info.context.repositories.vouchers.update_voucher(id, VoucherUpdate(is_active=False)))

@@ -4,9 +4,9 @@ import strawberry
 
 from app.api.connection import Connection, connection
 from app.api.lookup import single
-from app.api.permissions import own, own_or_guests, public
+from app.api.permissions import own, own_or_guests, public, requires
 from app.api.scalars import decode_id
-from app.carts.types import Cart, CartFilter, CartOrder
+from app.carts.types import Cart, CartFilter, CartOrder, Voucher, VoucherFilter, VoucherOrder
 from app.core.security import Viewer
 from app.execution.declarations import Where
 
@@ -33,4 +33,12 @@ class CartQuery:
         filter=CartFilter,
         order=CartOrder,
         description="The caller's carts; for staff those of their store.",
+    )
+
+    vouchers: Connection[Voucher] = connection(
+        "vouchers",
+        access=requires("vouchers:read"),
+        filter=VoucherFilter,
+        order=VoucherOrder,
+        description="A store's vouchers, newest first.",
     )

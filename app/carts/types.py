@@ -13,11 +13,11 @@ from strawberry.scalars import JSON
 from app.accounts.types import User
 from app.api.computed import batched, computed
 from app.api.connection import OrderDirection
-from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, filter_input, id_filter
+from app.api.filters import Comparison, DateTimeFilter, DecimalFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import as_parent, own_or_guests
+from app.api.permissions import as_parent, of_others, own_or_guests, requires
 from app.api.relations import sum_of, to_many, to_one
 from app.api.scalars import MoneyText
 from app.carts import models
@@ -87,8 +87,16 @@ class Cart(Node):
     access = own_or_guests("carts:read")
 
     status: models.CartStatus
-    total: Decimal = money("total", description="The sum of the lines.")
-    currency: str
+    items_total: Decimal = money("items_total", description="The sum of the lines.")
+    discount: Decimal = money("discount", description="What the voucher takes off.")
+    shipping: Decimal = money("shipping")
+    tax: Decimal = money("tax", description="Added to the prices; 0 where they include it.")
+    included_tax: Decimal = money("included_tax", description="What of the total is tax, where the prices include it.")
+    total: Decimal = money(
+        "total", description="`itemsTotal - discount + shipping + tax`: what it costs to order the cart as it was when it last changed."
+    )
+    voucher_code: str | None = strawberry.field(description="A voucher that takes nothing off stays, until it is removed.")
+    currency: str = strawberry.field(description="That of its store.")
     version: int = strawberry.field(description="Counts the changes.")
     converted_at: datetime | None
     metadata: JSON | None
@@ -125,6 +133,58 @@ class CartOrderField(StrEnum):
 class CartOrder:
     field: CartOrderField
     direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type(description="A code of a store that makes purchases cheaper.")
+class Voucher(Node):
+    model = models.Voucher
+    access = requires("vouchers:read")
+
+    code: str
+    percent: Decimal | None = strawberry.field(description="What it takes off of what the products cost, in percent; or else an amount.")
+    amount: Decimal | None = money("amount", description="What it takes off, but never more than the products cost.")
+    currency: str
+    minimum_amount: Decimal | None = money("minimum_amount", description="What the products must cost at least.")
+    max_uses: int | None = strawberry.field(description="How many orders may have it at most.")
+    uses: int = strawberry.field(description="How many orders have it: paid ones, and those that wait to be.")
+    once_per_user: bool = strawberry.field(description="Whether a shopper may have one order with it only.")
+    starts_at: datetime | None
+    ends_at: datetime | None
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+    store: Store = to_one("stores", "find_known_by_ids", key="store_id")
+    author: User | None = to_one(
+        "users", "find_known_by_ids", key="created_by", access=of_others("users:read", owner="created_by"), description="Who made it."
+    )
+
+
+@filter_input
+class VoucherFilter:
+    id: IdFilter | None = id_filter("Voucher")
+    store_id: IdFilter | None = id_filter("Store")
+    code: StringFilter | None
+    is_active: Comparison[bool] | None
+    ends_at: DateTimeFilter | None
+    created_at: DateTimeFilter | None
+
+
+@strawberry.enum(description="What vouchers can be sorted by.")
+class VoucherOrderField(StrEnum):
+    CREATED_AT = "created_at"
+    CODE = "code"
+    USES = "uses"
+
+
+@strawberry.input
+class VoucherOrder:
+    field: VoucherOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type
+class VoucherPayload(Payload):
+    voucher: Voucher | None = None
 
 
 @strawberry.type

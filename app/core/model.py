@@ -29,6 +29,9 @@ SQLModel.metadata.naming_convention = {
 MONEY = Numeric(19, 4, asdecimal=True)
 """An amount in major units; the currency's ISO 4217 exponent says how many of the four decimals are used."""
 
+PERCENT = Numeric(asdecimal=True)
+"""A share in percent, with the digits that it was given: 19 is 19 %."""
+
 TIMESTAMP = DateTime(timezone=True)
 BIG_INTEGER = BigInteger()
 TEXT = Text()

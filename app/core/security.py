@@ -31,6 +31,7 @@ STORE_RESOURCES = (
     "reports",
     "security",
     "users",
+    "vouchers",
     "webhooks",
 )
 """What a store has that its staff see by permission."""

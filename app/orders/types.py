@@ -38,7 +38,10 @@ class OrderItem(Node):
     sku: str | None
     quantity: int
     price: Decimal = money("price", description="Of one piece.")
-    line_total: Decimal = computed(line_total, needs=("price", "quantity", "currency"), description="Of all its pieces.")
+    line_total: Decimal = computed(line_total, needs=("price", "quantity", "currency"), description="Of all its pieces, at full price.")
+    discount: Decimal = money("discount", description="Its share of the order's.")
+    tax: Decimal = money("tax", description="Of all its pieces after the discount, added to the prices.")
+    included_tax: Decimal = money("included_tax", description="Of all its pieces after the discount, where the prices include it.")
     currency: str
     created_at: datetime
     updated_at: datetime
@@ -120,7 +123,13 @@ class Order(Node):
 
     number: int | None = strawberry.field(description="What people call it by: unique in its store, without gaps.")
     status: models.OrderStatus
-    total: Decimal = money("total")
+    items_total: Decimal = money("items_total", description="The sum of the lines.")
+    discount: Decimal = money("discount", description="What the voucher took off.")
+    shipping: Decimal = money("shipping")
+    tax: Decimal = money("tax", description="Added to the prices; 0 where they include it.")
+    included_tax: Decimal = money("included_tax", description="What of the total is tax, where the prices include it.")
+    total: Decimal = money("total", description="What is paid: `itemsTotal - discount + shipping + tax`.")
+    voucher_code: str | None
     currency: str
     payment_method: str | None
     idempotency_key: str | None = strawberry.field(description="The key that its buyer gave it.")

@@ -82,10 +82,11 @@ order by p.n;
 with new_totals as (select order_n, sum(quantity * price) as total from new_lines group by order_n),
 placed as (
   insert into orders (
-    id, created_at, updated_at, user_id, store_id, status, total, payment_method, payment_id, completed_at, cancelled_at, failed_at
+    id, created_at, updated_at, user_id, store_id, status, items_total, total, payment_method, payment_id,
+    completed_at, cancelled_at, failed_at
   )
   select
-    o.id, o.at, o.at, s.id, t.id, o.status, total, 'card', case when o.status = 'COMPLETED' then payment_id end,
+    o.id, o.at, o.at, s.id, t.id, o.status, total, total, 'card', case when o.status = 'COMPLETED' then payment_id end,
     case when o.status = 'COMPLETED' then o.at end, case when o.status = 'CANCELLED' then o.at end, case when o.status = 'FAILED' then o.at end
   from new_orders o
   join new_totals on order_n = o.n

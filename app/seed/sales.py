@@ -106,6 +106,7 @@ class Till:
             **{"user_id": None, "cart_token_hash": None, **owner},
             store_id=store_id,
             status=status,
+            items_total=total_of(items),
             total=total_of(items),
             currency=CURRENCY,
             version=1 + len(items),
@@ -141,7 +142,7 @@ class Till:
         ends = {OrderStatus.COMPLETED: "completed_at", OrderStatus.CANCELLED: "cancelled_at", OrderStatus.FAILED: "failed_at"}
         order = new_row(
             placed,
-            **{name: cart[name] for name in ("user_id", "store_id", "total", "currency")},
+            **{name: cart[name] for name in ("user_id", "store_id", "items_total", "total", "currency")},
             cart_id=cart["id"],
             status=status,
             payment_method=self._draw.one(METHODS),

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, ClassVar
@@ -13,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, text
 
 from app.core import model
-from app.core.inputs import CurrencyCode, Input, JsonObject, JsonValue, Line, Passage, Update, Url
+from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, JsonValue, Line, Passage, Update, Url
 from app.core.model import JSON, TEXT, SoftDeletable, Timestamped
 
 LOW_STOCK = 5
@@ -60,11 +61,19 @@ class Store(SoftDeletable, table=True):
 class StoreSettings(Timestamped, table=True):
     """How one shop counts money, tells time and speaks; `config` holds what has no column.
 
+    An order pays `shipping_price`, or nothing from `free_shipping_from` on. `tax_rate` is in percent, of what the products cost:
+    `prices_include_tax` says whether it is part of their prices or comes on top.
+
     Free pieces of a product that fall to `low_stock_threshold` are told to the store (`inventory.low`); none where it is null.
     """
 
     __tablename__ = "store_settings"
-    __table_args__ = (model.is_currency(), *model.is_object("config"), *model.not_negative("low_stock_threshold"))
+    __table_args__ = (
+        model.is_currency(),
+        *model.is_object("config"),
+        *model.not_negative("low_stock_threshold", "shipping_price", "free_shipping_from"),
+        CheckConstraint("tax_rate between 0 and 100", name="tax_rate"),
+    )
 
     store_id: UUID = model.reference("stores.id", "CASCADE", unique=True)
     currency: str = model.currency_code()
@@ -72,6 +81,10 @@ class StoreSettings(Timestamped, table=True):
     language: str = model.column("en", max_length=35)
     config: dict[str, Any] = model.column({}, sa_type=JSON)
     low_stock_threshold: int | None = model.column(LOW_STOCK)
+    shipping_price: Decimal = model.amount(0)
+    free_shipping_from: Decimal | None = model.column(None, sa_type=model.MONEY)
+    tax_rate: Decimal = model.column(0, sa_type=model.PERCENT)
+    prices_include_tax: bool = model.column(False)
 
 
 class Report(Timestamped, table=True):
@@ -142,12 +155,23 @@ Domain = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, 
 StoreName = Annotated[str, Line(255)]
 
 
-class StoreSettingsUpdate(Update):
-    """Settings to change; `config`, when given, is merged by key over the present one."""
+TaxRate = Annotated[Decimal, Field(ge=0, le=100, max_digits=7, decimal_places=4)]
+"""In percent: 19 for 19 %."""
 
-    nullable: ClassVar[frozenset[str]] = frozenset({"low_stock_threshold"})
+
+class StoreSettingsUpdate(Update):
+    """Settings to change; `config`, when given, is merged by key over the present one.
+
+    Amounts are in the store's currency: `core.money.exact` says whether they suit one that is not given.
+    """
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"free_shipping_from", "low_stock_threshold"})
 
     currency: CurrencyCode | None = None
+    shipping_price: Amount | None = None
+    free_shipping_from: Amount | None = None
+    tax_rate: TaxRate | None = None
+    prices_include_tax: bool | None = None
     timezone: Timezone | None = None
     language: Language | None = None
     config: JsonObject | None = None

@@ -1,5 +1,7 @@
 """Changing stores: for staff."""
 
+from decimal import Decimal
+
 import strawberry
 from strawberry import UNSET
 from strawberry.scalars import JSON
@@ -19,6 +21,10 @@ class StoreSettingsInput:
     currency: str | None = UNSET
     timezone: str | None = UNSET
     language: str | None = UNSET
+    shipping_price: Decimal | None = strawberry.field(default=UNSET, description="In the store's currency.")
+    free_shipping_from: Decimal | None = strawberry.field(default=UNSET, description="In the store's currency; null: never.")
+    tax_rate: Decimal | None = strawberry.field(default=UNSET, description="In percent: 19 for 19 %.")
+    prices_include_tax: bool | None = UNSET
     config: JSON | None = UNSET
     low_stock_threshold: int | None = strawberry.field(
         default=UNSET, description="Free pieces of a product at which the store is told `inventory.low`; null: never."

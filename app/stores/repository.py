@@ -1,6 +1,7 @@
 """Stores, their settings, reports and the platform's configuration: every statement on them."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -8,7 +9,8 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, bindparam, false, or_
 
 from app.core.batch import many_through, one_by
-from app.core.errors import ErrorCode, NotFound
+from app.core.errors import ErrorCode, NotFound, UserError
+from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.scope import store_rows
 from app.core.security import ViewerKind
@@ -43,11 +45,13 @@ class StoreRepository(Repository[Store]):
 
     @transactional
     async def create_with_settings(self, store: StoreCreate) -> Store:
-        """A new store and its settings, both or neither."""
+        """A new store and its settings, both or neither. Raises `UserError` where an amount does not suit the currency."""
         values = as_values(store)
         del values["settings"]
+        settings = as_values(store.settings)
+        _check_amounts({"currency": "USD", **settings}, "settings")
         row = await self.create(values)
-        await self.repositories.of(StoreSettingsRepository).create({**as_values(store.settings), "store_id": row.id})
+        await self.repositories.of(StoreSettingsRepository).create({**settings, "store_id": row.id})
         return row
 
     async def find_by_domain(self, domain: str) -> Store | None:
@@ -55,7 +59,10 @@ class StoreRepository(Repository[Store]):
 
     @transactional
     async def update_settings(self, store_id: UUID, settings: BaseModel | Mapping[str, Any]) -> StoreSettings:
-        """Merge the given settings into the present ones; raises `NotFound`, also for a store that the viewer may not change."""
+        """Merge the given settings into the present ones.
+
+        Raises `NotFound`, also for a store that the viewer may not change; `UserError` where an amount does not suit the currency.
+        """
         if await self.lock_by_id(store_id) is None:
             raise NotFound("no Store has this id")
         rows = self.repositories.unscoped.of(StoreSettingsRepository)
@@ -65,6 +72,7 @@ class StoreRepository(Repository[Store]):
         values = as_values(settings)
         if "config" in values:
             values["config"] = {**present.config, **values["config"]}
+        _check_amounts({**dict(present), **values})
         return await rows.update_by_id(present.id, values) if values else present
 
     async def get_store_stats(self) -> dict[str, int]:
@@ -108,3 +116,11 @@ class ConfigRepository(Repository[Config]):
     async def get_value(self, key: str, default: Any = None) -> Any:
         found = await self.find_by_key(key)
         return default if found is None else found.value
+
+
+def _check_amounts(settings: Mapping[str, Any], *path: str) -> None:
+    for name in ("shipping_price", "free_shipping_from"):
+        try:
+            exact(settings.get(name) or Decimal(0), settings["currency"])
+        except InvalidAmount as error:
+            raise UserError(ErrorCode.INVALID, str(error), (*path, name)) from error

@@ -1,6 +1,7 @@
 """Stores as GraphQL shows them."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import strawberry
@@ -9,6 +10,7 @@ from strawberry.scalars import JSON
 from app.api.cache_control import cached
 from app.api.connection import OrderDirection
 from app.api.filters import Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
+from app.api.money import money
 from app.api.mutations import Payload
 from app.api.node import Node
 from app.api.permissions import guarded, published, requires
@@ -26,6 +28,12 @@ class StoreSettings(Node):
     currency: str = strawberry.field(description="ISO 4217 code of the store's prices.")
     timezone: str = strawberry.field(description="IANA time zone.")
     language: str = strawberry.field(description="BCP 47 tag.")
+    shipping_price: Decimal = money("shipping_price", description="What an order pays for being sent.")
+    free_shipping_from: Decimal | None = money(
+        "free_shipping_from", description="From so much on, after the discount, an order is sent for nothing."
+    )
+    tax_rate: Decimal = strawberry.field(description="In percent of what the products cost after the discount.")
+    prices_include_tax: bool = strawberry.field(description="Whether the tax is part of the prices, or comes on top of them.")
     config: JSON
     low_stock_threshold: int | None = guarded(
         requires("stores:read"), "Free pieces of a product at which the store is told `inventory.low`; null: never."

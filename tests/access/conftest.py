@@ -83,6 +83,7 @@ async def _settle(world: World) -> None:
     world.victims["Notification"] = await world.insert("notifications", user_id=key(victim.own["User"]), type="order", message=MARK)
     hook = {"store_id": key(world.public[CLOSED]), "url": f"https://{MARK}.example.com/", "event_type": "ORDER_CREATED", "secret": MARK}
     world.victims["Webhook"] = await world.insert("webhooks", **hook)
+    world.victims["Voucher"] = await world.voucher(CLOSED)
     sent = {"event_id": uuid4(), "event_type": "ORDER_CREATED", "payload": f'{{"note": "{MARK}"}}', "next_attempt_at": datetime.now(UTC)}
     world.victims["WebhookDelivery"] = await world.insert("webhook_deliveries", webhook_id=key(world.victims["Webhook"]), **sent)
     world.victims["UserEvent"] = await world.event(victim, CLOSED)

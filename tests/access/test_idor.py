@@ -306,6 +306,31 @@ async def _failed_delivery(world: World, sender: Person) -> dict[str, Any]:
     return {"id": await world.insert("webhook_deliveries", webhook_id=key(hook["id"]), **failed)}
 
 
+async def _new_voucher(world: World, _: Person) -> dict[str, Any]:
+    return {"storeId": world.public[HARBOUR], "code": f"TAKEN-{next(_numbers)}", "percent": "100"}
+
+
+async def _voucher(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.voucher(HARBOUR)}
+
+
+async def _changed_voucher(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.voucher(HARBOUR), "percent": "100"}
+
+
+async def _cart_with_voucher(world: World, _: Person) -> dict[str, Any]:
+    cart, voucher = await world.cart(world.victim, HARBOUR, world.public["Product"]), key(await world.voucher(HARBOUR))
+    change = "update carts set voucher_id = $1, voucher_code = (select code from vouchers where id = $1) where id = $2"
+    await world.connection.execute(change, voucher, key(cart))
+    return {"cartId": cart}
+
+
+async def _applied_voucher(world: World, _: Person) -> dict[str, Any]:
+    voucher = key(await world.voucher(HARBOUR))
+    code = await world.connection.fetchval("select code from vouchers where id = $1", voucher)
+    return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"]), "code": code}
+
+
 async def _sent_notification(world: World, _: Person) -> dict[str, Any]:
     return {"userId": world.victim.own["User"], "type": "order", "message": f"Taken {next(_numbers)}"}
 
@@ -344,6 +369,11 @@ ATTACKS = {
     "removeFromCart.input.productId": [Attack(_line_of_hidden_product, None)],
     "acceptPrices.input.cartId": [Attack(_accepted_cart)],
     "restoreCart.input.cartId": [Attack(_left_cart)],
+    "applyVoucher.input.cartId": [Attack(_applied_voucher)],
+    "removeVoucher.input.cartId": [Attack(_cart_with_voucher)],
+    "createVoucher.input.storeId": [Attack(_new_voucher, "administrator")],
+    "updateVoucher.input.id": [Attack(_changed_voucher, "administrator")],
+    "deactivateVoucher.input.id": [Attack(_voucher, "administrator")],
     "createOrder.input.cartId": [Attack(_ordered_cart)],
     "placeOrder.input.cartId": [Attack(_placed_order)],
     "processPayment.input.orderId": [Attack(_paid_order)],

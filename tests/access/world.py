@@ -124,14 +124,18 @@ class World:
         await self.connection.execute(
             "update carts set status = 'ABANDONED' where user_id = $1 and store_id = $2 and status = 'ACTIVE'", owner, store
         )
-        id = await self.insert("carts", user_id=owner, store_id=store, total=20, metadata=f'{{"note": "{MARK}"}}')
+        id = await self.insert("carts", user_id=owner, store_id=store, items_total=20, total=20, metadata=f'{{"note": "{MARK}"}}')
         await self.insert("cart_items", cart_id=key(id), product_id=key(product), quantity=2, price=10)
         return id
+
+    async def voucher(self, domain: str) -> str:
+        """A voucher of a store, over a tenth."""
+        return await self.insert("vouchers", store_id=await self.store_key(domain), code=f"{MARK}-{next(_numbers)}".upper(), percent=10)
 
     async def order(self, person: Person, domain: str, product: str) -> str:
         """A pending order of somebody's at a store."""
         owner, store = key(person.own["User"]), await self.store_key(domain)
-        id = await self.insert("orders", user_id=owner, store_id=store, total=20, payment_method=f"{MARK} card")
+        id = await self.insert("orders", user_id=owner, store_id=store, items_total=20, total=20, payment_method=f"{MARK} card")
         line = {"product_id": key(product), "quantity": 2, "price": 10, "name": f"{MARK} line"}
         await self.insert("order_items", order_id=key(id), **line)
         await self.connection.execute("update inventory set reserved = reserved + 2 where product_id = $1", key(product))

@@ -143,7 +143,8 @@ async def test_an_email_is_for_its_owner_and_for_who_may_read_users(database_url
         bert = await caller.sign_in("bert@example.com", PASSWORD)
         anna_id = (await anna.ask(ME))["me"]["id"]
         await execute(
-            database_url, "insert into orders (user_id, store_id, total) select id, store_id, 10 from users where username = 'anna'"
+            database_url,
+            "insert into orders (user_id, store_id, items_total, total) select id, store_id, 10, 10 from users where username = 'anna'",
         )
         asked = "query ($id: ID!) { node(id: $id) { ... on User { username email } } orders { nodes { user { username email } } } }"
 

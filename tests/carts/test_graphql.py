@@ -35,7 +35,7 @@ async def test_filling_a_cart(shop: Shop) -> None:
 async def test_amounts_have_the_digits_of_their_currency(shop: Shop) -> None:
     ann = await shop.viewer()
     for price, currency, shown in (("150", "JPY", "450"), ("0.125", "KWD", "0.375"), ("1.1", "USD", "3.30")):
-        store = await shop.open_store()
+        store = await shop.open_store(currency=currency)
         product = await shop.product(price, currency=currency, stores=(store.id,))
         added = await shop.change(ann, "addToCart", CART, **ids(productId=product), quantity=3)
         assert (added["cart"]["total"], added["cart"]["items"][0]["lineTotal"]) == (shown, shown)

@@ -24,7 +24,7 @@ SHA256 = "0123456789abcdef" * 4
         ("carts", {"user_id": None}, "ck_carts_owner"),
         ("carts", {"cart_token_hash": "token"}, "ck_carts_cart_token_hash"),
         ("carts", {"status": "FULL"}, "ck_carts_status"),
-        ("carts", {"total": Decimal("-0.01")}, "ck_carts_total_not_negative"),
+        ("carts", {"total": Decimal("-0.01")}, "ck_carts_total_adds_up"),
         ("carts", {"currency": "usd"}, "ck_carts_currency"),
         ("carts", {"version": 0}, "ck_carts_version_positive"),
         ("carts", {"status": "CONVERTED"}, "ck_carts_converted_at_set"),

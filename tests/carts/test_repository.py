@@ -14,6 +14,7 @@ from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, CartStatus, RecoveryE
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.money import line_total
 from app.core.security import ANONYMOUS, ViewerKind
+from app.stores.models import StoreSettingsUpdate
 from tests.shop import ADMINISTRATOR, Shop, refused
 
 RACERS = 50
@@ -79,7 +80,8 @@ async def test_the_cart_that_is_being_ordered_is_not_filled_any_more(shop: Shop)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_total_is_always_the_sum_of_the_lines(shop: Shop, steps: list[tuple[str, int, int]]) -> None:
     ann = await shop.viewer()
-    products = [await shop.product(price, currency="KWD") for price in ("0.125", "3.999", "1000000.001")]
+    store = await shop.open_store(currency="KWD")
+    products = [await shop.product(price, currency="KWD", stores=(store.id,)) for price in ("0.125", "3.999", "1000000.001")]
     cart = await shop.cart(ann, (products[0], 1))
     held = {products[0].id: (1, products[0].price)}
     carts = shop.of(ann).carts
@@ -146,14 +148,41 @@ async def test_a_product_is_bought_at_its_oldest_store_or_where_the_shopper_says
     assert len(await carts.find_by_user(ann.user_id)) == 3
 
 
-async def test_currencies_never_mix_and_an_empty_cart_takes_any(shop: Shop) -> None:
+async def test_a_cart_is_in_the_currency_of_its_store_alone(shop: Shop) -> None:
     ann, dollars, yen = await shop.viewer(), await shop.product("1.00"), await shop.product("150", currency="JPY")
     carts = shop.of(ann).carts
+    assert await refused(carts.put_in(ann.user_id, yen.id, 1)) == (ErrorCode.CURRENCY_MISMATCH, "product_id")
+    assert await carts.count() == 0
     cart = await shop.cart(ann, (dollars, 1))
-    assert await refused(carts.add_item(cart.id, yen.id)) == (ErrorCode.CURRENCY_MISMATCH, "product_id")
+    for _ in ("full", "empty"):
+        assert await refused(carts.add_item(cart.id, yen.id)) == (ErrorCode.CURRENCY_MISMATCH, "product_id")
+        cart = await carts.clear_cart(cart.id)
+    assert (cart.currency, cart.total) == ("USD", Decimal(0))
+
+
+async def test_a_store_that_changes_its_currency_takes_no_more_into_carts_of_the_former_one(shop: Shop) -> None:
+    ann, store = await shop.viewer(), await shop.open_store(currency="EUR", shipping_price=Decimal("4.50"))
+    tea, yen = [await shop.product("150", currency=code, stores=(store.id,)) for code in ("EUR", "JPY")]
+    carts, cart = shop.of(ann).carts, await shop.cart(ann, (tea, 1))
+    change = StoreSettingsUpdate(currency="JPY", shipping_price=Decimal(450))
+    await shop.repositories.stores.update_settings(store.id, change)
+    for product in (tea, yen):
+        assert await refused(carts.add_item(cart.id, product.id)) == (ErrorCode.CURRENCY_MISMATCH, "product_id")
+    assert await refused(shop.of(ann).orders.create_from_cart(cart.id, "card")) == (ErrorCode.CURRENCY_MISMATCH, "cart_id")
+    assert (await carts.update_item(cart.id, tea.id, 2)).total == Decimal(300)
     await carts.clear_cart(cart.id)
     cart = await carts.add_item(cart.id, yen.id, 2)
+    assert (cart.currency, cart.items_total, cart.shipping, cart.total) == ("JPY", Decimal(300), Decimal(450), Decimal(750))
+
+
+async def test_without_a_store_the_first_product_says_the_currency(shop: Shop) -> None:
+    ann, dollars, yen = await shop.viewer(), await shop.product("1.00", stores=()), await shop.product("150", currency="JPY", stores=())
+    carts = shop.of(ann).carts
+    cart = await carts.put_in(ann.user_id, yen.id, 2)
     assert (cart.currency, cart.total) == ("JPY", Decimal(300))
+    assert await refused(carts.add_item(cart.id, dollars.id)) == (ErrorCode.CURRENCY_MISMATCH, "product_id")
+    await carts.clear_cart(cart.id)
+    assert (await carts.add_item(cart.id, dollars.id)).currency == "USD"
 
 
 async def test_limits_of_pieces_lines_and_totals(shop: Shop) -> None:
@@ -249,7 +278,7 @@ async def test_finders(shop: Shop) -> None:
     ann, bob, tea, other = await shop.viewer(), await shop.viewer(), await shop.product(), await shop.open_store()
     assert ann.user_id is not None
     here = await shop.cart(ann, (tea, 1))
-    there = await shop.repositories.carts.obtain_active(ann.user_id, other.id, "EUR")
+    there = await shop.repositories.carts.obtain_active(ann.user_id, other.id)
     await shop.cart(bob, (tea, 2))
     carts = shop.repositories.carts
     assert (await carts.find_active_by_user(ann.user_id)) == there

@@ -29,6 +29,7 @@ NEVER_LISTED = {
     "verifications",
 }
 REACHED_THROUGH_A_PARENT = {
+    "voucher_redemptions",
     "product_stores",
     "store_settings",
     "role_permissions",
@@ -85,6 +86,8 @@ def test_the_specification_s_entities_have_tables() -> None:
         "user_sessions",
         "users",
         "verifications",
+        "voucher_redemptions",
+        "vouchers",
         "webhook_deliveries",
         "webhooks",
     }

@@ -103,6 +103,26 @@ async def test_a_shopper_checks_out_as_the_readme_says(shop: Served) -> None:
         assert told["secret"].startswith("whsec_")
 
 
+async def test_a_store_sets_its_terms_as_the_readme_says(shop: Served) -> None:
+    steps, guest_steps = operations("## Vouchers, shipping and tax"), operations("### As a guest")
+    assert list(steps) == ["Terms", "MakeVoucher", "Apply"]
+    async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
+        guest = Caller(http)
+        boss = await guest.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
+        opened = await boss.ask('mutation { createStore(input: {name: "Tea", domain: "terms.example.com"}) { store { id } } }')
+        store = opened["createStore"]["store"]["id"]
+        make = 'mutation ($store: ID!) { createProduct(input: {name: "Tea", price: "20.00", storeIds: [$store]}) { product { id } } }'
+        product = (await boss.ask(make, store=store))["createProduct"]["product"]["id"]
+        await refused_nowhere(boss, steps["Terms"], store=store)
+        made = (await refused_nowhere(boss, steps["MakeVoucher"], store=store))["voucher"]
+        assert (made["code"], made["percent"], made["uses"]) == ("SPRING-10", "10", 0)
+        added = await refused_nowhere(guest, guest_steps["GuestAdd"], product=product)
+        guest.headers = {"X-Cart-Token": added["cartToken"]}
+        applied = (await refused_nowhere(guest, steps["Apply"], cart=added["cart"]["id"]))["cart"]
+        amounts = [applied[name] for name in ("itemsTotal", "discount", "shipping", "tax", "includedTax", "total")]
+        assert amounts == ["20.00", "2.00", "4.90", "3.42", "0.00", "26.32"]
+
+
 async def in_stock(caller: Caller) -> Any:
     """One of the tour's products that is there, with its stores' ids."""
     browse = operations("## Five-minute tour")["Browse"].replace("stores { name", "stores { id name")

@@ -63,6 +63,10 @@ class Filler:
     def _amount(self, currency: str) -> Decimal:
         return Decimal(self._random.choice((0, 1, 125, 99_999, self._random.randrange(10**6)))).scaleb(-CURRENCIES[currency])
 
+    def _charges(self, currency: str) -> dict[str, Any]:
+        items_total, shipping, tax = (self._amount(currency) for _ in range(3))
+        return {"items_total": items_total, "shipping": shipping, "tax": tax, "total": items_total + shipping + tax}
+
     def _gone(self) -> dict[str, Any]:
         return {"is_deleted": True, "deleted_at": START} if self._random.random() < 0.15 else {}
 
@@ -73,7 +77,10 @@ class Filler:
             )
             if n != 1:
                 config = '{"theme": {"dark": true, "sizes": [1, 2.5, null]}}'
-                await self.insert("store_settings", store_id=store, config=config, currency="EUR")
+                terms = {"shipping_price": Decimal("4.90"), "free_shipping_from": self._maybe(Decimal(50)), "tax_rate": Decimal("7.70")}
+                await self.insert("store_settings", store_id=store, config=config, currency="EUR", **terms)
+                await self.insert("vouchers", store_id=store, code="SHARE", percent=Decimal("12.5"), max_uses=self._maybe(3))
+                await self.insert("vouchers", store_id=store, code="AMOUNT", amount=self._amount("EUR") + 1, currency="EUR")
 
     async def _users(self) -> None:
         for n in range(6):
@@ -143,7 +150,7 @@ class Filler:
                 user_id=self.shop.ids["users"][n % 6],
                 store_id=self._maybe(self._one("stores")),
                 status="ABANDONED" if n > 4 else "ACTIVE",
-                total=self._amount(currency),
+                **self._charges(currency),
                 currency=currency,
             )
             for product in self._random.sample(self.shop.ids["products"], self._random.randrange(4)):
@@ -156,7 +163,7 @@ class Filler:
                 "orders",
                 user_id=self._one("users"),
                 store_id=self._maybe(self._one("stores")),
-                total=self._amount(currency),
+                **self._charges(currency),
                 currency=currency,
                 payment_method=self._maybe("card"),
             )

@@ -31,7 +31,7 @@ async def test_the_orders_query_takes_five_statements(shop: Shop, orders: int) -
 
 async def _seed(shop: Shop, buyer: Viewer, products: list[Any], orders: int) -> None:
     """Orders of one piece of each product, each with a payment."""
-    order = {"user_id": buyer.user_id, "store_id": shop.store.id, "total": 40, "currency": "USD"}
+    order = {"user_id": buyer.user_id, "store_id": shop.store.id, "items_total": 40, "total": 40, "currency": "USD"}
     rows = await shop.repositories.orders.create_many([order] * orders)
     lines = [{"product_id": product.id, "name": product.name, "price": product.price, "currency": "USD"} for product in products]
     await shop.repositories.order_items.create_many([{**line, "order_id": row.id, "quantity": 1} for row in rows for line in lines])

@@ -17,8 +17,8 @@ TAMPERED = {
     "pieces of a completed order have left": "update orders set status = 'COMPLETED', completed_at = now() where status = 'PENDING'",
     "pieces come back only where they have left, with a refund that says so": f"""
         insert into inventory_movements (inventory_id, kind, quantity, order_id) select id, 'RETURN', 1, {SOLD} from inventory""",
-    "the total of an order is that of its lines": "update orders set total = total + 1",
-    "the total of a cart is that of its lines": "update carts set total = total + 1 where status = 'ACTIVE'",
+    "the total of an order is that of its lines": "update orders set total = total + 1, tax = tax + 1",
+    "the total of a cart is that of its lines": "update carts set total = total + 1, items_total = items_total + 1 where status = 'ACTIVE'",
     "a cart is ordered or it is not": "update orders set cart_id = null",
     "a shopper has one active cart per store": """
         drop index uq_carts_active_of_user; update carts set status = 'ACTIVE', converted_at = null""",

@@ -32,7 +32,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ("table", "values", "constraint"),
     [
         ("orders", {"status": "SHIPPED"}, "ck_orders_status"),
-        ("orders", {"total": Decimal("-0.01")}, "ck_orders_total_not_negative"),
+        ("orders", {"total": Decimal("-0.01")}, "ck_orders_total_adds_up"),
         ("orders", {"currency": "usd"}, "ck_orders_currency"),
         ("orders", {"status": "COMPLETED"}, "ck_orders_completed_at_set"),
         ("orders", {"completed_at": NOW}, "ck_orders_completed_at_set"),
@@ -43,7 +43,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ("orders", {"metadata": "1"}, "ck_orders_metadata_is_object"),
         ("order_items", {"quantity": 0}, "ck_order_items_quantity"),
         ("order_items", {"quantity": MAX_LINE_QUANTITY + 1}, "ck_order_items_quantity"),
-        ("order_items", {"price": Decimal(-1)}, "ck_order_items_price_not_negative"),
+        ("order_items", {"price": Decimal(-1)}, "ck_order_items_discount_of_price"),
         ("order_items", {"currency": "usd"}, "ck_order_items_currency"),
         ("payments", {"status": "LOST"}, "ck_payments_status"),
         ("payments", {"amount": Decimal(-1)}, "ck_payments_amount_not_negative"),

@@ -38,7 +38,10 @@ async def test_the_same_key_gives_the_same_number(shop: Shop) -> None:
 async def test_orders_that_were_loaded_are_numbered_after_those_that_are_there(shop: Shop) -> None:
     ann, tea = await shop.viewer(), await shop.product()
     await shop.order(ann, (tea, 1))
-    rows = [{"user_id": ann.user_id, "store_id": store, "total": 1, "currency": "USD"} for store in (shop.store.id, shop.store.id, None)]
+    rows = [
+        {"user_id": ann.user_id, "store_id": store, "items_total": 1, "total": 1, "currency": "USD"}
+        for store in (shop.store.id, shop.store.id, None)
+    ]
     loaded = await shop.repositories.orders.create_many(rows)
     assert await shop.repositories.orders.number_all() == 3
     numbers = {row.id: row.number for row in await shop.repositories.orders.find_many()}
@@ -59,8 +62,8 @@ async def test_an_order_adds_up_in_the_digits_of_its_currency(
     shop: Shop, currency: str, prices: tuple[str, str], shown: tuple[tuple[str, str], ...], total: str
 ) -> None:
     """From the product to what is charged."""
-    ann = await shop.viewer()
-    tea, pot = [await shop.product(price, currency=currency, sku=f"{currency}-{price}") for price in prices]
+    ann, store = await shop.viewer(), await shop.open_store(currency=currency)
+    tea, pot = [await shop.product(price, currency=currency, sku=f"{currency}-{price}", stores=(store.id,)) for price in prices]
     cart = await shop.cart(ann, (tea, 3), (pot, 1))
     made = await shop.change(ann, "createOrder", "order { id }", **ids(cartId=cart), paymentMethod="card")
     shown_of = f"{ORDER[:-1]} payments {{ amount currency status }} }}"

@@ -4,20 +4,24 @@ Whoever changes a cart locks its row first, so lines, total and version always a
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, Cart, CartStatus
+from app.carts.pricing import Charges, priced
+from app.carts.repository.charges import SETTINGS, Basis, CartChargesRepository
 from app.carts.repository.items import CartItemRepository
 from app.carts.repository.scope import ITEMS, cart_rows
+from app.carts.repository.vouchers import VoucherRepository
 from app.catalog.models import Product
 from app.catalog.repository import ProductRepository
 from app.core.changes import Announced
-from app.core.errors import Conflict, ErrorCode, InvalidValue, NotFound, UserError
+from app.core.errors import Conflict, ErrorCode, InvalidValue, UserError
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import transactional
 from app.core.security import ViewerKind
@@ -63,9 +67,9 @@ class CartRepository(StatusRepository[Cart]):
     # --- Filling
 
     @transactional
-    async def obtain_active(self, user_id: UUID, store_id: UUID | None, currency: str) -> Cart:
-        """The user's ACTIVE cart at a store, made if there is none and locked. Callers that race get the same one."""
-        return await self._obtain({"user_id": user_id}, store_id, currency)
+    async def obtain_active(self, user_id: UUID, store_id: UUID | None) -> Cart:
+        """The user's ACTIVE cart at a store, in its currency, made if there is none and locked. Callers that race get the same one."""
+        return await self._obtain({"user_id": user_id}, store_id)
 
     @transactional
     async def put_in(
@@ -84,12 +88,13 @@ class CartRepository(StatusRepository[Cart]):
         `UserError` as `add_item` does.
         """
         if cart_id is None:
-            cart = unchanged(await self._obtain_for(user_id, product_id, store_id), version)
-        else:
-            cart = await self.lock_active(cart_id, version)
-            if store_id not in (None, cart.store_id):
-                raise UserError(ErrorCode.INVALID, "the cart is of another store; leave storeId out", "store_id")
-        return await self._add(cart, product_id, quantity)
+            store_id = store_id or await self._products().find_oldest_store_id(product_id)
+            product = await self._for_sale(product_id, store_id)
+            return await self._add(unchanged(await self._obtain(self._owner(user_id), store_id), version), product, quantity)
+        cart = await self.lock_active(cart_id, version)
+        if store_id not in (None, cart.store_id):
+            raise UserError(ErrorCode.INVALID, "the cart is of another store; leave storeId out", "store_id")
+        return await self._add(cart, await self._for_sale(product_id, cart.store_id), quantity)
 
     @transactional
     async def add_item(self, cart_id: UUID, product_id: UUID, quantity: int = 1) -> Cart:
@@ -97,18 +102,19 @@ class CartRepository(StatusRepository[Cart]):
 
         Raises `UserError`: no such cart or product, not active, not for sale in its store, another currency, too many pieces or lines.
         """
-        return await self._add(await self.lock_active(cart_id), product_id, quantity)
+        cart = await self.lock_active(cart_id)
+        return await self._add(cart, await self._for_sale(product_id, cart.store_id), quantity)
 
     @transactional
     async def update_item(self, cart_id: UUID, product_id: UUID, quantity: int, version: int | None = None) -> Cart:
         """Set how many pieces of a product an active cart holds; 0 removes it. Raises `UserError`."""
-        await self.lock_active(cart_id, version)
+        cart = await self.lock_active(cart_id, version)
         line = {"cart_id": cart_id, "product_id": product_id}
         items = self._items()
         changed = await (items.update_many(line, {"quantity": quantity}) if quantity else items.delete_many(line))
         if not changed:
             raise UserError(ErrorCode.NOT_FOUND, "this product is not in the cart", "product_id")
-        return await self._recalculated(cart_id)
+        return await self._recalculated(cart)
 
     async def remove_item(self, cart_id: UUID, product_id: UUID, version: int | None = None) -> Cart:
         """Take a product out of an active cart. Raises `UserError`."""
@@ -116,30 +122,59 @@ class CartRepository(StatusRepository[Cart]):
 
     @transactional
     async def accept_prices(self, cart_id: UUID, version: int | None = None) -> Cart:
-        """Let every line of an active cart have its product's present price: the shopper has seen them. Raises `UserError`."""
+        """Let an active cart have what its products, its shipping, its taxes and its voucher come to now: the shopper has seen it.
+
+        Raises `UserError`.
+        """
         cart = await self.lock_active(cart_id, version)
         items = self._items()
         offers = await items.find_offers([item.id for item in await items.find_by_cart_id(cart_id)])
         changed = [offer for offer in offers if offer is not None and offer.price_changed]
         new = {offer.product_id: offer.current_price for offer in changed if offer.current_price is not None}
-        if not new:
-            return cart
-        await items.reprice(cart_id, new)
-        return await self._recalculated(cart_id)
+        if new:
+            await items.reprice(cart_id, new)
+        charges = await self._charges(cart, await self._basis(cart))
+        same = all(getattr(cart, name) == amount for name, amount in charges.columns().items())
+        return cart if same and not new else await self._charged(cart, charges)
 
     @transactional
     async def clear_cart(self, cart_id: UUID) -> Cart:
         """Remove every line of an active cart. Raises `UserError`."""
-        await self.lock_active(cart_id)
+        cart = await self.lock_active(cart_id)
         await self._items().delete_many({"cart_id": cart_id})
-        return await self._recalculated(cart_id)
+        return await self._recalculated(cart)
 
     async def recalculate_total(self, cart_id: UUID) -> Cart:
-        """Set the total to the sum of the lines, and count the change. Raises `NotFound`."""
-        row = await self.row(self.statement("recalculate_total", self._recalculate), cart_id=cart_id)
-        if row is None:
-            raise NotFound("no Cart has this id")
-        return row
+        """Set the amounts to what the lines come to by the present terms of store and voucher, and count the change. Raises `NotFound`."""
+        return await self._recalculated(await self.get_by_id(cart_id))
+
+    # --- Vouchers
+
+    @transactional
+    async def apply_voucher(self, cart_id: UUID, code: str, version: int | None = None) -> Cart:
+        """Let a voucher of the cart's store make an active cart cheaper, in place of any other.
+
+        Nothing is redeemed before the cart is ordered. Raises `UserError`: no such cart or voucher, or one that is not good for this cart.
+        """
+        cart = await self.lock_active(cart_id, version)
+        voucher = await self._vouchers().find_by_code(cart.store_id, code)
+        if voucher is None:
+            raise UserError(ErrorCode.NOT_FOUND, "the store has no voucher with this code", "code")
+        basis, discount = await self._basis(cart), await self._pricing().find_discount(voucher, cart.user_id)
+        charges = priced(basis.lines, replace(basis.terms, discount=discount), cart.currency)
+        problem = discount.problem(charges.items_total, cart.currency)
+        if problem is not None:
+            raise UserError(ErrorCode.VOUCHER_NOT_APPLICABLE, f"{voucher.code} takes nothing off: {problem}", "code")
+        return await self._charged(cart, charges, voucher_id=voucher.id, voucher_code=voucher.code)
+
+    @transactional
+    async def remove_voucher(self, cart_id: UUID, version: int | None = None) -> Cart:
+        """Take the voucher off an active cart, if it has one. Raises `UserError`."""
+        cart = await self.lock_active(cart_id, version)
+        if cart.voucher_code is None:
+            return cart
+        basis = await self._basis(cart)
+        return await self._charged(cart, priced(basis.lines, basis.terms, cart.currency), voucher_id=None, voucher_code=None)
 
     # --- Status
 
@@ -167,12 +202,12 @@ class CartRepository(StatusRepository[Cart]):
             raise UserError(code, message, field)
         return await self.update_status(id, CartStatus.ACTIVE)
 
-    async def convert(self, cart: Cart, total: Decimal, repriced: Mapping[UUID, Decimal]) -> Cart:
-        """Close a locked, active cart that has been ordered for this total; its lines take the prices that have changed."""
+    async def convert(self, cart: Cart, charges: Charges, repriced: Mapping[UUID, Decimal]) -> Cart:
+        """Close a locked, active cart that has been ordered for these amounts; its lines take the prices that have changed."""
         if repriced:
             await self._items().reprice(cart.id, repriced)
         stamp = self._conversion(CartStatus.CONVERTED)
-        return await self._become(cart.id, CartStatus.CONVERTED, {CartStatus.ACTIVE}, converted_at=stamp, total=total)
+        return await self._become(cart.id, CartStatus.CONVERTED, {CartStatus.ACTIVE}, converted_at=stamp, **charges.columns())
 
     async def lock_active(self, cart_id: UUID, version: int | None = None) -> Cart:
         """The active cart, locked.
@@ -189,11 +224,14 @@ class CartRepository(StatusRepository[Cart]):
     def _items(self) -> CartItemRepository:
         return self.repositories.unscoped.of(CartItemRepository)
 
-    async def _obtain_for(self, user_id: UUID | None, product_id: UUID, store_id: UUID | None) -> Cart:
-        products = self.repositories.unscoped.of(ProductRepository)
-        store_id = store_id or await products.find_oldest_store_id(product_id)
-        product = await self._for_sale(product_id, store_id)
-        return await self._obtain(self._owner(user_id), store_id, product.currency)
+    def _products(self) -> ProductRepository:
+        return self.repositories.unscoped.of(ProductRepository)
+
+    def _vouchers(self) -> VoucherRepository:
+        return self.repositories.unscoped.of(VoucherRepository)
+
+    def _pricing(self) -> CartChargesRepository:
+        return self.repositories.unscoped.of(CartChargesRepository)
 
     def _owner(self, user_id: UUID | None) -> dict[str, Any]:
         if user_id is not None:
@@ -202,28 +240,30 @@ class CartRepository(StatusRepository[Cart]):
             raise UserError(ErrorCode.NOT_FOUND, "sign in, or send the token of your cart", "cart_id")
         return {"cart_token_hash": self.viewer.cart_token_hash}
 
-    async def _obtain(self, owner: Mapping[str, Any], store_id: UUID | None, currency: str) -> Cart:
+    async def _obtain(self, owner: Mapping[str, Any], store_id: UUID | None) -> Cart:
         [by] = owner
         values = {**owner, "store_id": store_id}
         for _ in range(OBTAIN_ATTEMPTS):
             found = await self.row(self.statement(("lock_active_of", by), lambda: self._active_of(by)), **values)
             make = self.statement(("make_active", by), lambda: self._make_active(by))
-            found = found or await self.row(make, **values, currency=currency)
+            found = found or await self.row(make, **values)
             if found is not None:
                 return found
         raise Conflict("the cart keeps being ordered; try again")
 
-    async def _add(self, cart: Cart, product_id: UUID, quantity: int) -> Cart:
-        product = await self._for_sale(product_id, cart.store_id)
-        line = {"cart_id": cart.id, "product_id": product_id, "quantity": quantity, "price": product.price, "currency": product.currency}
+    async def _add(self, cart: Cart, product: Product, quantity: int) -> Cart:
         if product.currency != cart.currency:
-            await self._change_currency(cart, product)
+            cart = await self._in_currency_of(product, cart)
+        line = {"cart_id": cart.id, "product_id": product.id, "quantity": quantity, "price": product.price, "currency": product.currency}
         if await self.row(self.statement("add_line", self._add_line), **line) is None:
             raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINE_QUANTITY} pieces of a product", "quantity")
-        return await self._recalculated(cart.id)
+        basis = await self._basis(cart)
+        if basis.store_currency not in (None, cart.currency):
+            raise _mismatch(f"the store sells in {basis.store_currency} now, the cart is in {cart.currency}; empty it first")
+        return await self._charged(cart, await self._charges(cart, basis))
 
     async def _for_sale(self, product_id: UUID, store_id: UUID | None) -> Product:
-        products = self.repositories.unscoped.of(ProductRepository)
+        products = self._products()
         found = (await products.find_for_sale([product_id], store_id)).get(product_id)
         if found is not None:
             return found
@@ -231,22 +271,40 @@ class CartRepository(StatusRepository[Cart]):
             raise UserError(ErrorCode.NOT_FOUND, "no product has this id", "product_id")
         raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, "this product is not for sale in this store", "product_id")
 
-    async def _change_currency(self, cart: Cart, product: Product) -> None:
-        """An empty cart takes any currency; amounts of different ones never add."""
-        if await self._items().exists({"cart_id": cart.id}):
-            message = f"the product is sold in {product.currency}, the cart is in {cart.currency}; order them separately"
-            raise UserError(ErrorCode.CURRENCY_MISMATCH, message, "product_id")
-        await self.update_by_id(cart.id, {"currency": product.currency})
+    async def _in_currency_of(self, product: Product, cart: Cart) -> Cart:
+        """The cart, if its store sells in the product's currency and the cart is empty: amounts of different currencies never add.
 
-    async def _recalculated(self, cart_id: UUID) -> Cart:
-        """The cart after a change of its lines, which must stay within the limits."""
+        Without a store, the first product decides.
+        """
+        basis = await self._basis(cart)
+        if basis.store_currency not in (None, product.currency):
+            raise _mismatch(f"the store sells in {basis.store_currency}, and this product is sold in {product.currency}")
+        if basis.lines:
+            raise _mismatch(f"the product is sold in {product.currency}, the cart is in {cart.currency}; order them separately")
+        return await self.update_by_id(cart.id, {"currency": product.currency})
+
+    async def _basis(self, cart: Cart) -> Basis:
+        return await self._pricing().find_basis(cart)
+
+    async def _charges(self, cart: Cart, basis: Basis) -> Charges:
+        """What the lines come to, with what the cart's voucher takes off."""
+        voucher = None if cart.voucher_id is None else await self._vouchers().find_by_id(cart.voucher_id)
+        if voucher is None:
+            return priced(basis.lines, basis.terms, cart.currency)
+        discount = await self._pricing().find_discount(voucher, cart.user_id)
+        return priced(basis.lines, replace(basis.terms, discount=discount), cart.currency)
+
+    async def _recalculated(self, cart: Cart) -> Cart:
+        return await self._charged(cart, await self._charges(cart, await self._basis(cart)))
+
+    async def _charged(self, cart: Cart, charges: Charges, **changes: Any) -> Cart:
+        """The cart after a change, which must stay within the limits."""
+        if len(charges.lines) > MAX_LINES:
+            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINES} different products", "product_id")
         try:
-            cart = await self.recalculate_total(cart_id)
+            return await self.update_by_id(cart.id, {**charges.columns(), **changes})
         except InvalidValue as error:
             raise UserError(ErrorCode.LIMIT_EXCEEDED, "the total would have more than 15 digits; take fewer pieces", "quantity") from error
-        if cart["line_count"] > MAX_LINES:  # type: ignore[index]
-            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"a cart holds at most {MAX_LINES} different products", "product_id")
-        return cart
 
     # --- Statements
 
@@ -263,7 +321,9 @@ class CartRepository(StatusRepository[Cart]):
         return select(self.table).where(*owned, *active).with_for_update()
 
     def _make_active(self, owner: str) -> Any:
-        row = upsert(self.table).values({name: self._bind(name) for name in (owner, "store_id", "currency")})
+        store_id = self._bind("store_id")
+        currency = select(SETTINGS.c.currency).where(SETTINGS.c.store_id == store_id).scalar_subquery()
+        row = upsert(self.table).values({owner: self._bind(owner), "store_id": store_id, "currency": func.coalesce(currency, "USD")})
         active = text(f"status = 'ACTIVE' and not is_deleted and {owner} is not null")
         return row.on_conflict_do_nothing(index_elements=[owner, "store_id"], index_where=active).returning(*self.table.c)
 
@@ -278,16 +338,6 @@ class CartRepository(StatusRepository[Cart]):
             where=more <= MAX_LINE_QUANTITY,
         )
         return changed.returning(ITEMS.c.id)
-
-    def _recalculate(self) -> Any:
-        lines = select(func.coalesce(func.sum(ITEMS.c.quantity * ITEMS.c.price), 0)).where(ITEMS.c.cart_id == self.table.c.id)
-        counted = select(func.count()).select_from(ITEMS).where(ITEMS.c.cart_id == self.table.c.id)
-        return (
-            update(self.table)
-            .where(self.table.c.id == bindparam("cart_id"), self.visible(self.table, writing=True))
-            .values(self._assignments({}) | {"total": lines.scalar_subquery()})
-            .returning(*self.table.c, counted.scalar_subquery().label("line_count"))
-        )
 
 
 def unchanged(cart: Cart, version: int | None) -> Cart:
@@ -304,3 +354,7 @@ def require_active(cart: Cart | None) -> Cart:
     if cart.status != CartStatus.ACTIVE:
         raise UserError(ErrorCode.CART_NOT_ACTIVE, f"the cart is {cart.status} and cannot change", "cart_id")
     return cart
+
+
+def _mismatch(message: str) -> UserError:
+    return UserError(ErrorCode.CURRENCY_MISMATCH, message, "product_id")

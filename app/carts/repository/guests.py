@@ -49,7 +49,7 @@ class GuestCartRepository(Repository[Cart]):
 
     async def _merge(self, guest: Cart, user_id: UUID) -> Cart:
         carts, items = self.repositories.of(CartRepository), self.repositories.of(CartItemRepository)
-        cart = await carts.obtain_active(user_id, guest.store_id, guest.currency)
+        cart = await carts.obtain_active(user_id, guest.store_id)
         own = await items.find_by_cart_id(cart.id)
         if not own and cart.currency != guest.currency:
             cart = await carts.update_by_id(cart.id, {"currency": guest.currency})
@@ -58,6 +58,8 @@ class GuestCartRepository(Repository[Cart]):
         if not lines:
             return cart
         await items.put(cart.id, lines)
+        if cart.voucher_id is None and guest.voucher_id is not None:
+            await carts.update_by_id(cart.id, {"voucher_id": guest.voucher_id, "voucher_code": guest.voucher_code})
         return await carts.recalculate_total(cart.id)
 
     def _guests(self) -> Any:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 
-from app.carts.models import QUANTITY_RANGE, Quantity
+from app.carts.models import QUANTITY_RANGE, Quantity, adds_up, taxed_line
 from app.core import model
 from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, Line
 from app.core.model import Timestamped
@@ -42,6 +42,9 @@ _TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = MappingProxy
 class Order(Timestamped, table=True):
     """A purchase. One cart gives one order; one `idempotency_key` of a user gives one order.
 
+    `total = items_total - discount + shipping + tax`, where `items_total` is the sum of the lines; discount and taxes are the sums of what
+    the lines say. The code of the voucher is kept as it was.
+
     Each final or failed status has its time, set exactly while the order is in it: retrying a FAILED order clears `failed_at`.
     `payment_id` is the payment that settled it. `number` is what people call it by, unique in its store.
     """
@@ -53,7 +56,7 @@ class Order(Timestamped, table=True):
         model.stamped("completed_at", "status = 'COMPLETED'"),
         model.stamped("cancelled_at", "status = 'CANCELLED'"),
         model.stamped("failed_at", "status = 'FAILED'"),
-        *model.not_negative("total"),
+        *adds_up(),
         model.is_currency(),
         *model.is_object("metadata"),
         model.newest_first("orders"),
@@ -61,6 +64,7 @@ class Order(Timestamped, table=True):
         model.newest_first("orders", "store_id"),
         model.newest_first("orders", "status"),
         model.sparse_index("orders", "payment_id"),
+        model.sparse_index("orders", "voucher_id"),
         Index(
             "uq_orders_store_id_number",
             "store_id",
@@ -86,16 +90,27 @@ class Order(Timestamped, table=True):
     failed_at: datetime | None = model.moment()
     metadata_: dict[str, Any] | None = model.metadata_column()
     number: int | None = model.column(None)
+    items_total: Decimal = model.amount()
+    discount: Decimal = model.amount(0)
+    shipping: Decimal = model.amount(0)
+    tax: Decimal = model.amount(0)
+    included_tax: Decimal = model.amount(0)
+    voucher_id: UUID | None = model.reference("vouchers.id", "RESTRICT", None)
+    voucher_code: str | None = model.column(None, max_length=64)
 
 
 class OrderItem(Timestamped, table=True):
-    """A line of an order: name, SKU and unit price as sold, whatever becomes of the product."""
+    """A line of an order: name, SKU, unit price, discount and tax as sold, whatever becomes of the product.
+
+    `discount` is its share of the order's, and it is taxed without it.
+    """
 
     __tablename__ = "order_items"
     __table_args__ = (
         UniqueConstraint("order_id", "product_id"),
         CheckConstraint(QUANTITY_RANGE, name="quantity"),
         *model.not_negative("price"),
+        *taxed_line(),
         model.is_currency(),
     )
 
@@ -106,6 +121,9 @@ class OrderItem(Timestamped, table=True):
     quantity: int = model.column(1)
     price: Decimal = model.amount()
     currency: str = model.currency_code()
+    discount: Decimal = model.amount(0)
+    tax: Decimal = model.amount(0)
+    included_tax: Decimal = model.amount(0)
 
 
 class _HasOrderStatus(Protocol):
@@ -133,10 +151,11 @@ PaymentMethod = Annotated[str, Line(64)]
 
 
 class OrderCreate(Input):
-    """A new PENDING order; its items come beside it."""
+    """A new PENDING order; its items, with their discounts and taxes, come beside it."""
 
     user_id: UUID
     currency: CurrencyCode = "USD"
+    shipping: Amount = Decimal(0)
     total: Amount
     cart_id: UUID | None = None
     store_id: UUID | None = None
@@ -159,6 +178,9 @@ class OrderItemCreate(Input):
     quantity: Quantity
     currency: CurrencyCode = "USD"
     price: Amount
+    discount: Amount = Decimal(0)
+    tax: Amount = Decimal(0)
+    included_tax: Amount = Decimal(0)
     name: Annotated[str, Line(255)] | None = None
     sku: Annotated[str, Line(128)] | None = None
 

@@ -16,9 +16,10 @@ import structlog
 from sqlalchemy import ColumnElement
 
 from app.carts.models import MAX_LINES, Cart
-from app.carts.repository import CartItemRepository, CartRepository, require_active, unchanged
+from app.carts.pricing import Charges, LineCharges, charges_of
+from app.carts.repository import CartRepository, require_active, unchanged
 from app.catalog.models import Product
-from app.catalog.repository import InventoryRepository, ProductRepository
+from app.catalog.repository import InventoryRepository
 from app.catalog.repository.inventory import Cause
 from app.core.batch import one_by
 from app.core.changes import Announced
@@ -44,6 +45,7 @@ from app.orders.models import (
     PaymentStatus,
     allowed_sources,
 )
+from app.orders.repository.bills import BillRepository
 from app.orders.repository.events import Note, OrderEventRepository
 from app.orders.repository.items import OrderItemRepository
 from app.orders.repository.numbers import numbering, numbering_of_all
@@ -177,8 +179,8 @@ class OrderRepository(StatusRepository[Order]):
     ) -> Order:
         """Order what is in a cart: prices are read again, stock is reserved, and the cart, at these prices, becomes CONVERTED.
 
-        The same key of a user gives the same order again. Raises `UserError`: no such cart, not active, empty, changed since it was seen, a
-        product dearer than it was shown, not for sale or out of stock, a key of another order. Raises pydantic's `ValidationError` for
+        The same key of a user gives the same order again. Raises `UserError`: no such cart, not active, empty, changed since it was seen,
+        dearer than it was shown, a product not for sale or out of stock, a key of another order. Raises pydantic's `ValidationError` for
         texts that are too long.
         """
         checkout = Checkout(payment_method=payment_method, idempotency_key=idempotency_key)
@@ -192,10 +194,10 @@ class OrderRepository(StatusRepository[Order]):
         cart = require_active(found)
         if cart.user_id is None:
             raise UserError(ErrorCode.FORBIDDEN, "the cart is a guest's; it can be ordered after signing in", "cart_id")
-        lines, repriced = await self._priced_lines(unchanged(cart, agreement.cart_version), agreement)
-        order = {**_copied(cart), **as_values(checkout), "cart_id": cart_id, "total": _total(lines)}
-        await carts.convert(cart, order["total"], repriced)
-        return await self._numbered((await self._create(order, lines)).order)
+        bill = await self._bills().bill_of(unchanged(cart, agreement.cart_version), agreement)
+        await carts.convert(cart, bill.charges, bill.repriced)
+        order = {**_copied(cart), **_voucher(cart, bill.charges), **as_values(checkout), "cart_id": cart_id, **bill.charges.columns()}
+        return await self._numbered((await self._create(order, bill.lines)).order)
 
     async def number_all(self) -> int:
         """Give every order that was loaded without one its number, the oldest first; gives how many there were."""
@@ -216,6 +218,7 @@ class OrderRepository(StatusRepository[Order]):
         now = self.repositories.now()
         stamps = {column: now if stamped is status else None for stamped, column in STAMPS.items()}
         order = await self._become(id, status, allowed_sources(status), **stamps, **values)
+        await self._move_voucher(order, status)
         await self._move_stock(order, status)
         await self.log_of(order, note or Note(EVENTS[status]), by=by)
         return order
@@ -255,14 +258,17 @@ class OrderRepository(StatusRepository[Order]):
             raise UserError(ErrorCode.INVALID, f"an order has 1 to {MAX_LINES} lines", "items")
         if any(line["currency"] != order.currency for line in lines):
             raise UserError(ErrorCode.CURRENCY_MISMATCH, f"every line must be in the order's currency, {order.currency}", "items")
-        if order.total != _total(lines):
-            raise UserError(ErrorCode.INVALID, f"the total must be the sum of the lines, {_total(lines)}", "total")
-        return await self._create(as_values(order), lines)
+        charges = _charges(order, lines)
+        if order.total != charges.total:
+            message = f"the total must be the sum of the lines less their discounts, with their taxes and shipping: {charges.total}"
+            raise UserError(ErrorCode.INVALID, message, "total")
+        return await self._create({**as_values(order), **charges.columns()}, lines)
 
     async def _create(self, order: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> PlacedOrder:
         row = await self.create(order)
-        sold = {} if all(line.get("name") for line in lines) else await self._sold(line["product_id"] for line in lines)
+        sold = {} if all(line.get("name") for line in lines) else await self._bills().find_sold(line["product_id"] for line in lines)
         items = await self._items().create_many([_as_sold(row, line, sold) for line in lines])
+        await self._bills().hold(row)
         await self._reserve(_pieces(items), "cart_id")
         await self.log_of(row, Note(OrderEventKind.CREATED, amount=row.total), Note(OrderEventKind.RESERVED))
         return PlacedOrder(row, items, self.repositories)
@@ -283,20 +289,12 @@ class OrderRepository(StatusRepository[Order]):
             raise UserError(ErrorCode.CONFLICT, KEY_OF_OTHER_ORDER, "idempotency_key")
         return found
 
-    async def _priced_lines(self, cart: Cart, agreement: Agreement) -> tuple[list[dict[str, Any]], dict[UUID, Decimal]]:
-        """The cart's lines at the products' present prices, and the prices that are new to the cart."""
-        items = await self.repositories.unscoped.of(CartItemRepository).find_by_cart_id(cart.id)
-        if not items:
-            raise UserError(ErrorCode.EMPTY_CART, "the cart is empty; add a product first", "cart_id")
-        ids = [item.product_id for item in items]
-        sold = await self.repositories.unscoped.of(ProductRepository).lock_for_sale(ids, cart.store_id)
-        gone = [id for id in ids if id not in sold or sold[id].currency != cart.currency]
-        if gone:
-            names = ", ".join(product.name for product in (await self._sold(gone)).values())
-            raise UserError(ErrorCode.PRODUCT_UNAVAILABLE, f"no longer for sale here, take out of the cart: {names}", "cart_id")
-        agreement.check(items, sold)
-        lines = [_line(sold[item.product_id], item.quantity) for item in items]
-        return lines, {item.product_id: sold[item.product_id].price for item in items if item.price != sold[item.product_id].price}
+    async def _move_voucher(self, order: Order, status: OrderStatus) -> None:
+        """What a transition means for the order's voucher: it is held as stock is, and kept by orders that were paid."""
+        if status is OrderStatus.PENDING:
+            await self._bills().hold_again(order)
+        elif status is not OrderStatus.COMPLETED:
+            await self._bills().let_go(order)
 
     async def _move_stock(self, order: Order, status: OrderStatus) -> None:
         """What a transition means for the pieces of the order; each status can be reached from one side only."""
@@ -315,15 +313,10 @@ class OrderRepository(StatusRepository[Order]):
         missing = await self._stock().reserve(pieces)
         if not missing:
             return
-        names = await self._sold(missing)
+        names = await self._bills().find_sold(missing)
         left = {row.product_id: row.available for row in await self._stock().find_by_product_ids(missing) if row is not None}
         short = ", ".join(f"{names[id].name} ({pieces[id]} wanted, {left.get(id, 0)} available)" for id in missing)
         raise UserError(ErrorCode.OUT_OF_STOCK, f"not enough in stock: {short}", field)
-
-    async def _sold(self, ids: Iterable[UUID]) -> dict[UUID, Product]:
-        """Products whether they are still for sale or not."""
-        found = await self.repositories.unscoped.of(ProductRepository).find_sold_by_ids(list(ids))
-        return {product.id: product for product in found if product is not None}
 
     async def log_of(self, order: Order, *notes: Note, by: Viewer | None = None) -> None:
         """Add to the order's log, in the viewer's name unless another one made it happen."""
@@ -335,12 +328,18 @@ class OrderRepository(StatusRepository[Order]):
     def _payments(self) -> PaymentRepository:
         return self.repositories.unscoped.of(PaymentRepository)
 
+    def _bills(self) -> BillRepository:
+        return self.repositories.unscoped.of(BillRepository)
+
     def _stock(self) -> InventoryRepository:
         return self.repositories.unscoped.of(InventoryRepository)
 
 
-def _total(lines: Iterable[Mapping[str, Any]]) -> Decimal:
-    return sum((line_total(line["price"], line["quantity"], line["currency"]) for line in lines), Decimal(0))
+def _charges(order: OrderCreate, lines: Iterable[Mapping[str, Any]]) -> Charges:
+    """What the lines of an order come to."""
+    items_total = sum((line_total(line["price"], line["quantity"], line["currency"]) for line in lines), Decimal(0))
+    borne = (LineCharges(line["discount"], line["tax"], line["included_tax"]) for line in lines)
+    return charges_of(items_total, order.shipping, borne)
 
 
 def _pieces(items: Iterable[OrderItem]) -> dict[UUID, int]:
@@ -352,16 +351,9 @@ def _copied(cart: Cart) -> dict[str, Any]:
     return {"user_id": cart.user_id, "store_id": cart.store_id, "currency": cart.currency}
 
 
-def _line(product: Product, quantity: int) -> dict[str, Any]:
-    """A line as it is sold now."""
-    return {
-        "product_id": product.id,
-        "name": product.name,
-        "sku": product.sku,
-        "quantity": quantity,
-        "price": product.price,
-        "currency": product.currency,
-    }
+def _voucher(cart: Cart, charges: Charges) -> dict[str, Any]:
+    """The cart's voucher, if it takes something off: only then the order holds it."""
+    return {"voucher_id": cart.voucher_id, "voucher_code": cart.voucher_code} if charges.discount else {}
 
 
 def _as_sold(order: Order, line: Mapping[str, Any], sold: Mapping[UUID, Product]) -> dict[str, Any]:

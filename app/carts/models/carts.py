@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 
+from app.carts.models.charges import adds_up
 from app.core import model
 from app.core.inputs import CurrencyCode, Input, JsonObject, Line, Passage
 from app.core.model import SoftDeletable, Timestamped
@@ -62,7 +63,8 @@ class RecoveryStatus(StrEnum):
 class Cart(SoftDeletable, table=True):
     """A cart of a user, or of a guest who holds the token whose SHA-256 (hex) is stored: at most one ACTIVE per store.
 
-    `total` is the sum of the lines; `version` counts the changes, for optimistic locking.
+    `items_total` is the sum of the lines; `total` is what the cart would cost if it were ordered as it was when it last changed. `version`
+    counts the changes, for optimistic locking. The code of the voucher is kept with it, for whoever may not read vouchers.
     """
 
     __tablename__ = "carts"
@@ -70,8 +72,9 @@ class Cart(SoftDeletable, table=True):
         model.one_of("status", CartStatus),
         model.deletion_is_dated(),
         model.stamped("converted_at", "status = 'CONVERTED'"),
-        *model.not_negative("total"),
+        *adds_up(),
         model.is_currency(),
+        CheckConstraint("voucher_id is null or voucher_code is not null", name="voucher_code_of_voucher"),
         CheckConstraint("version > 0", name="version_positive"),
         CheckConstraint("user_id is not null or cart_token_hash is not null", name="owner"),
         CheckConstraint("cart_token_hash ~ '^[0-9a-f]{64}$'", name="cart_token_hash"),
@@ -96,6 +99,7 @@ class Cart(SoftDeletable, table=True):
         model.newest_first("carts", "user_id"),
         model.newest_first("carts", "store_id"),
         model.newest_first("carts", "status"),
+        model.sparse_index("carts", "voucher_id"),
         Index("ix_carts_idle", "status", "updated_at", postgresql_where=text("status in ('ACTIVE', 'ABANDONED') and not is_deleted")),
     )
 
@@ -108,6 +112,13 @@ class Cart(SoftDeletable, table=True):
     version: int = model.column(1)
     converted_at: datetime | None = model.moment()
     metadata_: dict[str, Any] | None = model.metadata_column()
+    items_total: Decimal = model.amount(0)
+    discount: Decimal = model.amount(0)
+    shipping: Decimal = model.amount(0)
+    tax: Decimal = model.amount(0)
+    included_tax: Decimal = model.amount(0)
+    voucher_id: UUID | None = model.reference("vouchers.id", "SET NULL", None)
+    voucher_code: str | None = model.column(None, max_length=64)
 
 
 class CartItem(Timestamped, table=True):
