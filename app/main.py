@@ -128,14 +128,14 @@ class Callers:
 
     async def recognise(self, info: RequestInfo) -> RepositoryFactory:
         """Whoever holds the token now."""
-        viewer = await self._services.authenticator.authenticate(self._repositories, info.token, info.token_hash)
+        viewer = await self._services.authenticator.authenticate(self._repositories, info.token)
         if info.cart_token is not None and not viewer.is_authenticated:
             viewer = guest(info.cart_token)
         return self._scoped(viewer)
 
     async def authenticate(self, info: RequestInfo) -> RepositoryFactory:
         """Whoever sends a request, which counts against quotas. Raises `RateLimited`."""
-        viewer = await self._services.authenticator.authenticate(self._repositories, info.token, info.token_hash)
+        viewer = await self._services.authenticator.authenticate(self._repositories, info.token)
         if info.cart_token is not None and not viewer.is_authenticated:
             viewer = guest(info.cart_token)
         await self._services.rate_limiter.admit_viewer(info, viewer)

@@ -393,7 +393,7 @@ class Settings(BaseSettings):
         description="`compiled` answers a query by one statement per root field where it can; `standard` always calls resolvers.",
     )
     max_depth: int = Field(default=12, ge=1, le=100, description="Deepest nesting of a GraphQL operation.")
-    max_cost: int = Field(default=30_000, ge=1, le=10_000_000, description="Highest cost of a GraphQL operation; list sizes multiply.")
+    max_cost: int = Field(default=35_000, ge=1, le=10_000_000, description="Highest cost of a GraphQL operation; list sizes multiply.")
     max_aliases: int = Field(default=30, ge=0, le=10_000, description="Most aliases in a GraphQL operation.")
     max_tokens: int = Field(default=5_000, ge=10, le=1_000_000, description="Most tokens in a GraphQL document.")
     max_root_fields: int = Field(default=20, ge=1, le=1_000, description="Most root fields in a GraphQL operation.")

@@ -39,14 +39,11 @@ class Authenticator:
     def from_settings(cls, settings: Settings, api_keys: ApiKeys) -> Self:
         return cls(api_keys, idle=settings.session_idle_timeout)
 
-    async def authenticate(self, repositories: Any, token: str | None, hashed: str | None = None) -> Viewer:
-        """The viewer of a request. Raises `AccessDenied` for a token that is not, or no longer, good.
-
-        `hashed` is what the token hashes to, where that is known.
-        """
+    async def authenticate(self, repositories: Any, token: str | None) -> Viewer:
+        """The viewer of a request. Raises `AccessDenied` for a token that is not, or no longer, good."""
         if token is None:
             return ANONYMOUS
-        hashed = hashed or token_hash(token)
+        hashed = token_hash(token)
         generation = repositories.cache.generation(VIEWERS)
         found = self._known.get(hashed)
         if found is None or found.generation != generation or found.good_until <= repositories.now():

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from app.api.context import RequestInfo
 from app.api.request import RequestRefused, head_of
-from app.core.security import token_hash
 
 NO_COOKIES: dict[str, str] = {}
 SAFE_FETCH_SITES = ("same-origin", "none")
@@ -54,26 +53,22 @@ class Clients:
         if said is None:
             said = known["client"] = self._said(request)
         id = request.scope["state"].get("request_id", "")
-        return RequestInfo(
-            id, said.ip_address, said.user_agent, said.token, said.by_cookie, said.cart_token, said.cart_by_cookie, said.token_hash
-        )
+        return RequestInfo(id, said.ip_address, said.user_agent, said.token, said.by_cookie, said.cart_token, said.cart_by_cookie)
 
     def _said(self, request: HTTPConnection) -> RequestInfo:
         """What the headers say, and where the connection comes from."""
         bearer = _bearer(request)
         cookies = request.cookies if "cookie" in request.headers else NO_COOKIES
         cookie = cookies.get(self.cookie) if bearer is None else None
-        token = bearer or cookie or None
         cart, cart_cookie = request.headers.get(CART_HEADER), cookies.get(self.cart_cookie)
         return RequestInfo(
             id="",
             ip_address=self.address(request),
             user_agent=request.headers.get("user-agent", "")[:500] or None,
-            token=token,
+            token=bearer or cookie or None,
             by_cookie=bool(cookie),
             cart_token=well_formed_cart_token(cart or cart_cookie),
             cart_by_cookie=bool(cart_cookie) and not cart,
-            token_hash=token_hash(token) if token else None,
         )
 
     def address(self, request: HTTPConnection) -> str | None:

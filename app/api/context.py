@@ -67,8 +67,6 @@ class RequestInfo:
     cart_token: str | None = field(default=None, repr=False)
     """What a guest's carts are known by, who may become a shopper with this request."""
     cart_by_cookie: bool = False
-    token_hash: str | None = field(default=None, repr=False)
-    """What the token hashes to (`core.security`)."""
     reply: Reply = field(default_factory=Reply, repr=False, compare=False)
 
 

@@ -186,7 +186,7 @@ class GraphQLEndpoint:
             if not info.by_cookie:
                 raise
         info.reply.session = SessionCookie()
-        return await self._authenticate(replace(info, token=None, token_hash=None, by_cookie=False))
+        return await self._authenticate(replace(info, token=None, by_cookie=False))
 
     def _priced(self, outcome: "Outcome", document: Document, parameters: GraphQLRequest) -> "Outcome":
         """The outcome, telling what its operation cost where callers are to know."""

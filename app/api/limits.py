@@ -39,7 +39,7 @@ from app.core.paging import DEFAULT_SIZE
 LIST_SIZE = 5
 """Items that a list without a size is taken to have: order lines, payments, stores of a product."""
 
-NESTED_ITEM = 2
+NESTED_ITEM = 3
 
 LARGEST_INT = 2**31 - 1
 """A larger number is no Int: validation and execution refuse it where it stands, so that nothing is fetched for it."""
@@ -61,7 +61,7 @@ class Limits:
     """The most that one operation may have; see `Settings` for the meaning of each."""
 
     depth: int = 12
-    cost: int = 30_000
+    cost: int = 35_000
     aliases: int = 30
     root_fields: int = 20
     visits: int = 2

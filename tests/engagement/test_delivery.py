@@ -250,7 +250,7 @@ def test_attempts_take_longer_and_longer_and_no_more_than_a_day(chance: float) -
 
 async def test_orders_are_told_in_the_transaction_that_makes_them_so(repositories: Repositories, receiver: Receiver, hook: Any) -> None:
     user = await repositories.users.create({"email": "buyer@example.com", "username": "buyer"})
-    order = await repositories.orders.create({"user_id": user.id, "store_id": hook.store_id, "total": 10})
+    order = await repositories.orders.create({"user_id": user.id, "store_id": hook.store_id, "items_total": 10, "total": 10})
     await repositories.webhooks.update_by_id(hook.id, {"event_type": "ORDER_CANCELLED"})
     async with working(repositories):
         await repositories.orders.cancel(order.id)

@@ -181,7 +181,7 @@ async def test_who_a_row_is_about_is_looked_at_row_by_row(both: Both, actor: int
     """A shopper sees whose hand it was where it was its own; of others not even the answer's shape says more than the error."""
     users = both.shop.ids["users"]
     shopper = both.shop.viewers["shopper"]
-    order = await both.repositories.orders.create({"user_id": shopper.user_id, "total": 1, "currency": "USD"})
+    order = await both.repositories.orders.create({"user_id": shopper.user_id, "items_total": 1, "total": 1, "currency": "USD"})
     await both.repositories.order_events.create(
         {"order_id": order.id, "kind": "CREATED", "actor": "STAFF", "actor_id": None if actor is None else users[actor]}
     )

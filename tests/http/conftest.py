@@ -24,7 +24,7 @@ def plain_logs() -> Iterator[None]:
 @pytest.fixture(scope="session")
 async def demo_app(postgres: str, demo: str) -> AsyncIterator[Starlette]:
     """A running gateway over the demo shop."""
-    async with fresh_database(postgres, demo) as dsn, running_app(settings_for(dsn)) as app:
+    async with fresh_database(postgres, demo) as dsn, running_app(settings_for(dsn, demo_data=True)) as app:
         yield app
 
 

@@ -18,7 +18,7 @@ async def asked(caller: Caller, query: str, **variables: Any) -> dict[str, Any]:
 async def test_an_answer_tells_what_its_operation_cost(anonymous: Caller) -> None:
     cost = (await asked(anonymous, CHEAP))["extensions"]["cost"]
 
-    assert cost["limit"] == 30_000
+    assert cost["limit"] == 35_000
     assert 14 <= cost["requested"] <= 30
 
 
@@ -32,7 +32,7 @@ async def test_a_refused_operation_tells_what_it_would_have_cost(anonymous: Call
     body = await asked(anonymous, DEAR)
 
     assert body["errors"][0]["extensions"]["code"] == "TOO_COMPLEX"
-    assert body["extensions"]["cost"]["requested"] > 30_000
+    assert body["extensions"]["cost"]["requested"] > 35_000
 
 
 async def test_production_keeps_it_to_itself(database_url: str) -> None:

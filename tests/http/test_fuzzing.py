@@ -88,4 +88,4 @@ def fuzz(url: str, account: Account | None) -> Counter[str]:
 async def test_no_operation_is_a_surprise(target: str, account: Account | None, record_property: Callable[[str, object], None]) -> None:
     outcomes = await asyncio.to_thread(fuzz, target, account)
     record_property("figures", f"schemathesis as {account.role if account else 'anonymous'}: {dict(outcomes)}")
-    assert outcomes["answered"] >= EXAMPLES / 20, "most of the schema is closed to visitors, but not all"
+    assert outcomes["answered"] >= EXAMPLES / 50, "most of the schema is closed to visitors, but not all"

@@ -200,11 +200,11 @@ async def test_circles_are_refused_over_http_and_their_number_is_a_setting(anony
             "{ products(first: 100) { edges { node { stores { settings { id } } " + "name " * 320 + "} } } }",
             "TOO_COMPLEX The operation has",
         ),
-        ("{ products(first: 2147483647) { nodes { id } } }", "TOO_COMPLEX The operation has 2147483649 points of cost; at most 30000"),
+        ("{ products(first: 2147483647) { nodes { id } } }", "TOO_COMPLEX The operation has 2147483649 points of cost; at most 35000"),
         ("{ products(first: " + "9" * 5000 + ") { nodes { id } } }", "GRAPHQL_VALIDATION_FAILED first: Expected value of type 'Int'."),
         ("query ($n: Int = " + "9" * 5000 + ") { products(first: $n) { nodes { id } } }", "GRAPHQL_VALIDATION_FAILED $n: Expected value"),
         (
-            "{ a: products(first: -100000) { nodes { id } } b: products(first: 100) { nodes { stores { name " + "id " * 65 + "} } } }",
+            "{ a: products(first: -100000) { nodes { id } } b: products(first: 100) { nodes { stores { name " + "id " * 75 + "} } } }",
             "TOO_COMPLEX",
         ),
         ("{ products { nodes { id } } " + "a " * 6000 + "}", "GRAPHQL_PARSE_FAILED Syntax Error: Document contains more than 5000 tokens"),
@@ -234,7 +234,7 @@ async def test_document_is_refused_at_once(anonymous: Caller, query: str, reason
 
 
 async def test_sizes_in_variables_count(anonymous: Caller) -> None:
-    query = "query ($n: Int) { products(first: $n) { nodes { stores { " + "name " * 65 + "} } } }"
+    query = "query ($n: Int) { products(first: $n) { nodes { stores { " + "name " * 75 + "} } } }"
     await anonymous.ask(query, n=50)
     for size in (100, 100.0, 2**31 - 1):
         assert (await refused(anonymous, query, {"n": size})).startswith("TOO_COMPLEX")
