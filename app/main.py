@@ -61,6 +61,8 @@ from app.core.metrics import Metrics
 from app.core.migrations import MigrationError
 from app.core.quotas import Quotas
 from app.core.security import guest
+from app.core.signing import Seals
+from app.engagement.unsubscribing import Unsubscribing
 from app.engagement.webhooks import Webhooks
 from app.execution.runtime import CompiledExecution
 from app.orders.incoming import IncomingPayments
@@ -98,6 +100,7 @@ class Services:
     guest_carts: GuestCarts
     events: EventWriter
     changes: Changes
+    seals: Seals
 
 
 class Application(Starlette):
@@ -174,6 +177,7 @@ class Gateway:
         )
         self._endpoint: GraphQLEndpoint | None = None
         self._incoming: IncomingPayments | None = None
+        self._unsubscribing: Unsubscribing | None = None
         self._sockets: WebSockets | None = None
         self._stop: Callable[[], None] = lambda: None
         self._health = Health({}, self._metrics, spared={"clickhouse"})
@@ -185,6 +189,7 @@ class Gateway:
             Route(GRAPHQL, self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             WebSocketRoute(GRAPHQL, self._socket),
             Route("/webhooks/payments/{provider}", self._payment_event, methods=["POST"]),
+            Route("/unsubscribe/{token}", self._unsubscribe, methods=["GET", "POST"]),
             Route("/healthz", self._health.alive),
             Route("/readyz", self._health.ready),
             Route("/metrics", self._health.metrics),
@@ -285,6 +290,7 @@ class Gateway:
             guest_carts=GuestCarts.from_settings(settings, limiter),
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
             changes=resources.changes,
+            seals=Seals(settings.link_keys),
         )
 
     async def _serve(self, stack: AsyncExitStack, resources: Resources, services: Services) -> None:
@@ -307,6 +313,7 @@ class Gateway:
             self._response_cache(cache),
         )
         self._incoming = IncomingPayments(resources.repositories, resources.payments)
+        self._unsubscribing = Unsubscribing(resources.repositories, services.seals)
         self._endpoint = self._make_endpoint(services, edge, callers)
         self._sockets = self._make_sockets(edge, connections, operations)
         self._stop = connections.stop
@@ -356,6 +363,11 @@ class Gateway:
         if self._incoming is None:
             raise RuntimeError("requests are served only while the lifespan runs")
         return await self._incoming.receive(request)
+
+    async def _unsubscribe(self, request: Request) -> Response:
+        if self._unsubscribing is None:
+            raise RuntimeError("requests are served only while the lifespan runs")
+        return await self._unsubscribing.answer(request)
 
     async def _home(self, _request: Request) -> Response:
         return RedirectResponse("/graphql")

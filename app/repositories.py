@@ -16,6 +16,7 @@ import structlog
 
 from app.accounts.repository import (
     ApiKeyRepository,
+    MailOptOutRepository,
     RolePermissionRepository,
     RoleRepository,
     SecurityEventRepository,
@@ -103,6 +104,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def verifications(self) -> VerificationRepository:
         return self.of(VerificationRepository)
+
+    @cached_property
+    def mail_opt_outs(self) -> MailOptOutRepository:
+        return self.of(MailOptOutRepository)
 
     @cached_property
     def idempotency_keys(self) -> IdempotencyRepository:

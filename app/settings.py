@@ -4,6 +4,7 @@ A setting is an environment variable of the field's name in upper case. A `.env`
 this is production; the environment wins over it. An empty variable is one that is not set.
 """
 
+import secrets
 from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -20,6 +21,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 # OWASP, Password Storage Cheat Sheet: the least that argon2id should be given.
 ARGON2_LEAST_MEMORY_KIB = 19 * 1024
 ARGON2_LEAST_TIME_COST = 2
+SHORTEST_KEY = 32
+_KEY_OF_THIS_PROCESS = secrets.token_urlsafe()
 
 
 class Environment(StrEnum):
@@ -159,6 +162,12 @@ def _mail_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _secret_keys(value: SecretStr) -> SecretStr:
+    if any(len(key) < SHORTEST_KEY for key in value.get_secret_value().split(",")):
+        raise ValueError(f"must be keys of at least {SHORTEST_KEY} characters, separated by commas")
+    return value
+
+
 def _sender(value: str) -> str:
     try:
         validate_email(value, check_deliverability=False, allow_display_name=True)
@@ -178,6 +187,7 @@ def _base_url(value: str) -> str:
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
+SecretKeys = Annotated[SecretStr, AfterValidator(_secret_keys)]
 Sender = Annotated[str, AfterValidator(_sender)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
@@ -266,8 +276,18 @@ class Settings(BaseSettings):
     mail_timeout: float = Field(default=10, gt=0, le=50, description="Seconds that each step of handing over a mail may take.")
     public_url: BaseUrl = Field(
         default="http://127.0.0.1:8000",
-        description="Where the storefront is. Links in mails lead to its pages `/verify-email`, `/reset-password` and `/sign-up`, "
-        "with the token behind `#token=`.",
+        description="Where the storefront is. Links in mails lead to its pages `/verify-email`, `/reset-password`, `/sign-up` and "
+        "`/restore-cart`, with the token behind `#token=`.",
+    )
+    gateway_url: BaseUrl | None = Field(
+        default=None,
+        description="Where this gateway is reached from outside: links that end reminders (`/unsubscribe/...`) lead there. Not set: "
+        "`PUBLIC_URL`.",
+    )
+    secret_key: SecretKeys | None = Field(
+        default=None,
+        description="What links in reminders are signed with: at least 32 characters, or several such keys, separated by commas, the "
+        "newest first. Not set: a random one, and links end with the process.",
     )
     webhook_timeout: float = Field(default=10, gt=0, le=50, description="Seconds that a store's own system gets to take a webhook message.")
     webhook_failures: int = Field(
@@ -413,6 +433,11 @@ class Settings(BaseSettings):
     cache_ttl: int = Field(default=60, ge=0, le=86_400, description="Seconds that a row may stay in the cache; 0 turns the cache off.")
 
     @property
+    def link_keys(self) -> list[str]:
+        """What links are signed with, the newest key first."""
+        return self.secret_key.get_secret_value().split(",") if self.secret_key else [_KEY_OF_THIS_PROCESS]
+
+    @property
     def jobs_run_here(self) -> bool:
         """Whether the gateway does the background work itself."""
         return self.database_url is None if self.run_jobs is None else self.run_jobs
@@ -458,7 +483,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mails_lead_somewhere(self) -> Self:
-        missing = [name for name in ("mail_from", "public_url") if name not in self.model_fields_set]
+        missing = [name for name in ("mail_from", "public_url", "secret_key") if name not in self.model_fields_set]
         if self.is_production and self.mail_url is not None and missing:
             raise ValueError(f"{missing[0].upper()} must be set in production when MAIL_URL is")
         return self

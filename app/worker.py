@@ -8,11 +8,15 @@ from datetime import timedelta
 import structlog
 
 from app.accounts.mail import MAIL_JOB, AccountMails
+from app.accounts.notices import NOTIFY_JOB
 from app.analytics.replay import replaying
+from app.carts.recovery import REMIND_JOB, Recovery
 from app.core.database import Database
 from app.core.jobs import Work, Worker, remove_history
 from app.engagement.delivery import DELIVER_JOB, Deliveries
 from app.engagement.happenings import Happenings
+from app.engagement.notices import LETTER_JOB, Notices
+from app.engagement.reminders import CartReminders
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
 from app.repositories import Repositories
@@ -21,6 +25,7 @@ from app.settings import Settings
 from app.stores.events import HAPPENED_JOB
 
 OFTEN = "* * * * * */10"
+EVERY_MINUTE = "* * * * *"
 EVERY_QUARTER = "*/15 * * * *"
 EVERY_NIGHT = "17 3 * * *"
 SECURITY_EVENTS_KEPT = timedelta(days=365)
@@ -79,7 +84,8 @@ async def work(settings: Settings) -> None:
 def make_worker(resources: Resources) -> Worker:
     """A worker that knows everything to be done."""
     settings, repositories = resources.settings, resources.repositories
-    mails = AccountMails.from_settings(settings, repositories, make_mailer(settings))
+    mailer = make_mailer(settings)
+    mails = AccountMails.from_settings(settings, repositories, mailer)
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
     worker.job(HAPPENED_JOB, Happenings(repositories).tell)
@@ -87,6 +93,11 @@ def make_worker(resources: Resources) -> Worker:
     worker.job(DELIVER_JOB, deliveries.deliver, at_once=50)
     worker.schedule("webhooks.take_up_lost", EVERY_QUARTER, deliveries.take_up_lost)
     worker.schedule("webhooks.remove_old", EVERY_NIGHT, deliveries.remove_old)
+    notices = Notices.from_settings(settings, repositories, mailer)
+    worker.job(NOTIFY_JOB, notices.tell)
+    worker.job(LETTER_JOB, notices.send)
+    worker.job(REMIND_JOB, CartReminders.from_settings(settings, repositories, mailer).send)
+    worker.schedule("carts.recover", EVERY_MINUTE, Recovery(repositories).run)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     worker.schedule("idempotency_keys.remove_old", EVERY_QUARTER, make_forgetting(resources))

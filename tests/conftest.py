@@ -192,6 +192,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "api_keys": {"user_id": Parent("users"), "name": "Key", "key_hash": "{sha256}", "key_identifier": "key{n}", "key_preview": "key..."},
     "security_events": {"user_id": Parent("users"), "type": "SIGNED_IN"},
     "sign_in_delays": {"key": "{sha256}"},
+    "mail_opt_outs": {"address_hash": "{sha256}"},
     "verifications": {
         "user_id": Parent("users"),
         "purpose": "EMAIL_VERIFICATION",

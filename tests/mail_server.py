@@ -21,6 +21,7 @@ class Mailbox:
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
     secured: list[bool] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Mailbox:
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         assert isinstance(envelope.content, bytes)
+        self.raw.append(envelope.content)
         self.mails.append(message_from_bytes(envelope.content, _class=EmailMessage, policy=default))
         self.secured.append(session.ssl is not None)
         return "250 OK"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -27,6 +28,8 @@ from app.core.metrics import Metrics
 from app.core.quotas import Quotas
 from app.core.security import Viewer, ViewerKind
 from app.core.statement import Statement
+from app.engagement.outbound import AddressRules
+from app.engagement.webhooks import Webhooks
 from app.orders.models import Order
 from app.orders.payments import Moment, Payments
 from app.orders.test_provider import TestPaymentProvider
@@ -67,10 +70,16 @@ class CountingDatabase(Database):
         return await super().compose(text, arguments)
 
 
+def unlimited() -> RateLimiter:
+    metrics = Metrics()
+    return RateLimiter(Quotas(None, metrics.quota_failures.inc), metrics, per_address=1, per_user=1, enabled=False)
+
+
 @dataclass
 class Services:
     payments: Payments
-    rate_limiter: RateLimiter
+    webhooks: Webhooks = field(default_factory=lambda: Webhooks(AddressRules(), timedelta(days=1)))
+    rate_limiter: RateLimiter = field(default_factory=unlimited)
 
 
 @dataclass
@@ -141,7 +150,7 @@ class Shop:
     async def ask(self, viewer: Viewer, document: str, **variables: Any) -> dict[str, Any]:
         """The body of a GraphQL answer."""
         limiter = RateLimiter(Quotas(), self.repositories.metrics, per_address=10_000, per_user=10_000)
-        context = Context(self.of(viewer), RequestInfo(id="test"), Services(self.payments, limiter))
+        context = Context(self.of(viewer), RequestInfo(id="test"), Services(self.payments, rate_limiter=limiter))
         result = execute(self.schema._schema, parse(document), context_value=context, variable_values=variables)
         found = result if isinstance(result, ExecutionResult) else await result
         errors = [formatted(error, "test") for error in found.errors or ()]

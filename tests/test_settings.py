@@ -131,6 +131,7 @@ def test_database_urls(url: str) -> None:
         ("CORS_ORIGINS", "https://shop.example/", "must be origins like https://shop.example"),
         ("DATABASE_POOL_MIN", "11", "must not exceed DATABASE_POOL_MAX (10)"),
         ("SESSION_IDLE_TIMEOUT", "86401", "must not exceed SESSION_LIFETIME (86400)"),
+        ("SECRET_KEY", f"{'n' * 32},{'o' * 31}", "must be keys of at least 32 characters"),
         ("MAIL_URL", "mail.example:25", "must be a URL like smtp://"),
         ("MAIL_URL", "smtp://", "must name a host"),
         ("MAIL_URL", "smtp://mail.example/?starttls=maybe", "no other option than ?starttls=never"),
@@ -162,7 +163,10 @@ def test_production_refuses_weak_password_hashes(monkeypatch: pytest.MonkeyPatch
 def test_production_mails_have_a_sender_and_lead_to_a_shop(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"ENVIRONMENT": "production", "MAIL_URL": "smtps://mail.example", "MAIL_FROM": "no-reply@shop.example"}
     assert refusal(monkeypatch, **given) == "PUBLIC_URL must be set in production when MAIL_URL is"
+    assert refusal(monkeypatch, PUBLIC_URL="https://shop.example") == "SECRET_KEY must be set in production when MAIL_URL is"
+    monkeypatch.setenv("SECRET_KEY", f"{'n' * 32},{'o' * 32}")
     monkeypatch.setenv("PUBLIC_URL", "https://shop.example/")
+    assert read_settings().link_keys == ["n" * 32, "o" * 32]
     assert read_settings().public_url == "https://shop.example"
 
 

@@ -14,10 +14,11 @@ from app.accounts.models import (
     PasswordChange,
     PasswordReset,
     PasswordResetRequest,
+    ProfileUpdate,
     RoleAssignment,
     SignUpRequest,
-    UserUpdate,
 )
+from app.accounts.profiles import update_profile
 from app.accounts.types import (
     ApiKeyPayload,
     AuthPayload,
@@ -36,7 +37,6 @@ from app.api.mutations import mutation, validated
 from app.api.permissions import public, requires, signed_in
 from app.api.rate_limit import Per, Rate
 from app.api.scalars import decode_id
-from app.core.repository import as_values
 
 
 @strawberry.input
@@ -62,6 +62,9 @@ class UpdateProfileInput:
     last_name: str | None = UNSET
     phone: str | None = strawberry.field(default=UNSET, description="As in E.164: digits after a plus.")
     image_url: str | None = UNSET
+    accepts_reminders: bool | None = strawberry.field(
+        default=UNSET, description="Whether carts that were left are written about. True needs an email address that is proved."
+    )
 
 
 @strawberry.input
@@ -188,10 +191,8 @@ class AccountsMutation:
 
     @mutation(access=signed_in, description="Change what others see of the caller's account.")
     async def update_profile(self, info: Info, input: UpdateProfileInput) -> UserPayload | None:
-        change, viewer = as_values(validated(UserUpdate, input)), info.context.viewer
-        unproved = {"phone_verified": False} if "phone" in change else {}
-        users = info.context.repositories.users
-        return UserPayload(user=await users.update_by_id(viewer.user_id, {**change, **unproved, "updated_by": viewer.user_id}))
+        user: Any = await update_profile(info.context.repositories, validated(ProfileUpdate, input))
+        return UserPayload(user=user)
 
     @mutation(access=requires("*:*"), description="Give a user a role, or take it away.")
     async def assign_role(self, info: Info, input: AssignRoleInput) -> UserPayload | None:

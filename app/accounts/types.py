@@ -1,13 +1,15 @@
 """Accounts as GraphQL shows them. Hashes of passwords, tokens and keys are on no type."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import strawberry
 from strawberry.scalars import JSON
 
 from app.accounts import models
-from app.api.computed import computed
+from app.api.computed import batched, computed
 from app.api.connection import OrderDirection
 from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.limits import LARGEST_INT
@@ -56,6 +58,12 @@ class Role(Node):
     permissions: list[RolePermission] = to_many("role_permissions", "find_by_role_ids", description="Its own, without its parent's.")
 
 
+async def _accept_reminders(repositories: Any, emails: Sequence[str]) -> list[bool]:
+    hashes = [models.address_hash(email) for email in emails]
+    refusing = await repositories.unscoped.mail_opt_outs.among(hashes)
+    return [hash not in refusing for hash in hashes]
+
+
 @strawberry.type(description="A person with an account.")
 class User(Node):
     model = models.User
@@ -73,6 +81,12 @@ class User(Node):
     phone_verified: bool | None = personal("users:read", owner="id")
     last_login_at: datetime | None = personal("users:read", owner="id")
     login_count: int | None = personal("users:read", owner="id")
+    accepts_reminders: bool | None = batched(
+        _accept_reminders,
+        needs=("email",),
+        access=of_others("users:read", owner="id"),
+        description="Whether carts that were left are written about.",
+    )
     role_assigned_at: datetime | None = personal("users:read", owner="id")
     role_revoked_at: datetime | None = personal("users:read", owner="id")
     role_expires_at: datetime | None = personal("users:read", owner="id")

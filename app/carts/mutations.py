@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import strawberry
 from strawberry import UNSET
@@ -10,9 +11,10 @@ from app.api.context import Info
 from app.api.inputs import IdInput
 from app.api.mutations import given, mutation, validated
 from app.api.permissions import own_or_guests, requires
-from app.api.rate_limit import Rate
+from app.api.rate_limit import Per, Rate
 from app.api.scalars import decode_id
-from app.carts.models import MAX_LINE_QUANTITY, VoucherCreate, VoucherUpdate
+from app.carts.models import MAX_LINE_QUANTITY, CartContact, VoucherCreate, VoucherUpdate
+from app.carts.restoring import restore
 from app.carts.types import CartPayload, VoucherPayload
 from app.core.errors import ErrorCode, UserError
 from app.core.security import guest
@@ -46,9 +48,16 @@ class RemoveFromCartInput:
     cart_version: int | None = strawberry.field(default=None, description=SEEN)
 
 
-@strawberry.input
+@strawberry.input(description="One of `cartId` and `token`.")
 class RestoreCartInput:
+    cart_id: strawberry.ID | None = None
+    token: str | None = strawberry.field(default=None, description="From the link in a mail about the cart.")
+
+
+@strawberry.input
+class SetCartEmailInput:
     cart_id: strawberry.ID
+    email: str | None = strawberry.field(description="Null: nowhere.")
 
 
 @strawberry.input
@@ -137,9 +146,32 @@ class CartMutation:
         cart_id, product_id = decode_id(input.cart_id, "Cart", "cartId"), decode_id(input.product_id, "Product", "productId")
         return CartPayload(cart=await info.context.repositories.carts.remove_item(cart_id, product_id, input.cart_version))
 
-    @mutation(access=WRITE, description="Go on with a cart that was ABANDONED.")
+    @mutation(
+        access=WRITE,
+        description="Go on with a cart that was ABANDONED: the caller's own, or the one that a mail has led to. The link of a guest's cart "
+        "gives a new token for it.",
+    )
     async def restore_cart(self, info: Info, input: RestoreCartInput) -> CartPayload | None:
-        return CartPayload(cart=await info.context.repositories.carts.reopen(decode_id(input.cart_id, "Cart", "cartId")))
+        context = info.context
+        if (input.cart_id is None) == (input.token is None):
+            raise UserError(ErrorCode.INVALID, "give either a cartId or a token", "cart_id")
+        if input.cart_id is not None:
+            return CartPayload(cart=await context.repositories.carts.reopen(decode_id(input.cart_id, "Cart", "cartId")))
+        cart: Any
+        cart, new_token = await restore(context.repositories, context.services.seals, input.token or "")
+        if new_token is not None:
+            context.signed_in_as(guest(new_token))
+            context.keep_cart(new_token, context.services.guest_carts.lifetime)
+        return CartPayload(cart=cart, cart_token=new_token)
+
+    @mutation(
+        access=WRITE,
+        rate=Rate("20/hour", per=Per.ADDRESS),
+        description="Say where a guest may be written to if it leaves its cart.",
+    )
+    async def set_cart_email(self, info: Info, input: SetCartEmailInput) -> CartPayload | None:
+        cart_id, contact = decode_id(input.cart_id, "Cart", "cartId"), validated(CartContact, input, without=("cart_id",))
+        return CartPayload(cart=await info.context.repositories.carts.set_email(cart_id, contact.email))
 
     @mutation(
         access=WRITE, description="Take what products, shipping, taxes and voucher of a cart come to at present: the shopper has seen it."

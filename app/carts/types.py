@@ -29,7 +29,12 @@ from app.stores.types import Store
 if TYPE_CHECKING:
     from app.orders.types import Order
 
-strawberry.enum(models.CartStatus, description="Only ACTIVE carts can change.")
+strawberry.enum(models.CartStatus, description="Only ACTIVE carts change; an ABANDONED one becomes ACTIVE again when it does.")
+strawberry.enum(
+    models.RecoveryStatus,
+    description="PENDING: the shopper is to be reminded. SENT: that was done. OPENED: the shopper came back by the link. RECOVERED: the "
+    "cart became an order in time. EXPIRED: it did not. SUPPRESSED: nobody was written to. FAILED: no mail could be delivered.",
+)
 strawberry.enum(Availability, description="Whether the pieces of a line can be had now.")
 
 
@@ -185,6 +190,38 @@ class VoucherOrder:
 @strawberry.type
 class VoucherPayload(Payload):
     voucher: Voucher | None = None
+
+
+@strawberry.type(description="An attempt to win back a cart that was left.")
+class RecoveryEvent(Node):
+    model = models.RecoveryEvent
+    access = requires("recovery:read")
+
+    event_type: str
+    status: models.RecoveryStatus
+    outcome: str | None = strawberry.field(description="Why nobody was written to, or the mail failed.")
+    attempts: int = strawberry.field(description="Mails that were tried.")
+    sent_at: datetime | None
+    opened_at: datetime | None = strawberry.field(description="When the shopper came back by the link.")
+    expires_at: datetime | None = strawberry.field(description="Until when the link is good, and an order counts.")
+    recovered_at: datetime | None
+    recovered_amount: Decimal | None = money("recovered_amount", description="The total of the order.")
+    currency: str | None
+    created_at: datetime
+    updated_at: datetime
+    cart: Cart | None = to_one("carts", key="cart_id")
+    order: Annotated["Order", strawberry.lazy("app.orders.types")] | None = to_one("orders", key="order_id", description="What it became.")
+    user: User | None = to_one("users", "find_known_by_ids", key="user_id", access=as_parent)
+    store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+
+
+@filter_input
+class RecoveryEventFilter:
+    cart_id: IdFilter | None = id_filter("Cart")
+    store_id: IdFilter | None = id_filter("Store")
+    user_id: IdFilter | None = id_filter("User")
+    status: Comparison[models.RecoveryStatus] | None
+    created_at: DateTimeFilter | None
 
 
 @strawberry.type

@@ -14,14 +14,17 @@ from app.api.permissions import own, requires
 from app.api.scalars import decode_id
 from app.core.errors import ErrorCode, UserError
 from app.orders.agreement import Agreement
-from app.orders.models import RefundRequest
+from app.orders.models import Capture, HeldResolution, RefundRequest
 from app.orders.payments import Paid, Placing
-from app.orders.refunds import capture, refund
+from app.orders.refunds import capture, refund, resolve, void
 from app.orders.repository import RefundingRepository
 from app.orders.types import OrderPayload
 
 WRITE = own("orders:write")
 ONCE = Effect.ONE_TRANSACTION
+CAPTURE = (
+    "MANUAL sets the money aside, for staff to take (`capturePayment`) or let go (`voidPayment`). Default: as the store's setting says."
+)
 
 
 @strawberry.input
@@ -47,6 +50,7 @@ class ProcessPaymentInput:
     idempotency_key: str | None = strawberry.field(
         default=None, description=f"{KEY} Asked again with it, an unanswered payment tells its outcome."
     )
+    capture: Capture | None = strawberry.field(default=None, description=CAPTURE)
 
 
 @strawberry.input
@@ -59,6 +63,7 @@ class PlaceOrderInput:
     )
     accept_price_changes: bool = strawberry.field(default=False, description="As for `createOrder`.")
     cart_version: int | None = strawberry.field(default=None, description="As for `createOrder`.")
+    capture: Capture | None = strawberry.field(default=None, description=CAPTURE)
 
 
 @strawberry.input(description="One of `paymentId` and `orderId`.")
@@ -75,6 +80,19 @@ class RefundPaymentInput:
 class CapturePaymentInput:
     payment_id: strawberry.ID
     amount: Decimal | None = strawberry.field(default=None, description="Default: all that is set aside. What is not taken is let go.")
+    idempotency_key: str | None = strawberry.field(default=None, description=KEY)
+
+
+@strawberry.input
+class VoidPaymentInput:
+    payment_id: strawberry.ID
+    idempotency_key: str | None = strawberry.field(default=None, description=KEY)
+
+
+@strawberry.input
+class ResolveHeldPaymentInput:
+    payment_id: strawberry.ID
+    resolution: HeldResolution
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
 
 
@@ -95,8 +113,8 @@ class OrderMutation:
     async def process_payment(self, info: Info, input: ProcessPaymentInput) -> OrderPayload | None:
         order_id = decode_id(input.order_id, "Order", "orderId")
         context = info.context
-        paid = await context.services.payments.pay(context.repositories, order_id, input.payment_token, input.idempotency_key)
-        return paid_payload(paid)
+        pay, key = context.services.payments.pay, input.idempotency_key
+        return paid_payload(await pay(context.repositories, order_id, input.payment_token, key, input.capture))
 
     @mutation(
         access=WRITE,
@@ -105,7 +123,7 @@ class OrderMutation:
     )
     async def place_order(self, info: Info, input: PlaceOrderInput) -> OrderPayload | None:
         cart_id = decode_id(input.cart_id, "Cart", "cartId")
-        order = Placing(cart_id, input.payment_method, Agreement(input.accept_price_changes, input.cart_version))
+        order = Placing(cart_id, input.payment_method, Agreement(input.accept_price_changes, input.cart_version), input.capture)
         context, token = info.context, input.payment_token
         return paid_payload(await context.services.payments.place(context.repositories, order, token, input.idempotency_key))
 
@@ -141,6 +159,29 @@ class OrderMutation:
         repositories = info.context.repositories
         payment = await repositories.of(RefundingRepository).find_payment(payment_id=payment_id)
         return paid_payload(await capture(info.context.services.payments, repositories, payment, input.amount))
+
+    @mutation(
+        access=requires("payments:capture"),
+        idempotent=Effect.SEVERAL_STEPS,
+        description="Let go of the money that is set aside for an order: it becomes CANCELLED, and its stock is released.",
+    )
+    async def void_payment(self, info: Info, input: VoidPaymentInput) -> OrderPayload | None:
+        payment_id = decode_id(input.payment_id, "Payment", "paymentId")
+        repositories = info.context.repositories
+        payment = await repositories.of(RefundingRepository).find_payment(payment_id=payment_id)
+        return paid_payload(await void(info.context.services.payments, repositories, payment))
+
+    @mutation(
+        access=requires("payments:refund"),
+        idempotent=Effect.SEVERAL_STEPS,
+        description="Bring a payment to its end that is held because its provider says other money than the order: ACCEPT that as its "
+        "payment, or REJECT it, which gives it back and lets the buyer pay again.",
+    )
+    async def resolve_held_payment(self, info: Info, input: ResolveHeldPaymentInput) -> OrderPayload | None:
+        payment_id = decode_id(input.payment_id, "Payment", "paymentId")
+        repositories = info.context.repositories
+        payment = await repositories.of(RefundingRepository).find_payment(payment_id=payment_id)
+        return paid_payload(await resolve(info.context.services.payments, repositories, payment, input.resolution))
 
 
 def paid_payload(paid: Paid) -> OrderPayload:

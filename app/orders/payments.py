@@ -59,6 +59,7 @@ class Placing:
     cart_id: UUID
     payment_method: str
     agreement: Agreement
+    capture: Capture | None = None
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,24 @@ class Payments:
     provider: PaymentProvider
     passed: Callable[[Moment], object] = lambda _moment: None
 
-    async def pay(self, repositories: RepositoryFactory, order_id: UUID, payment_token: str, idempotency_key: str | None = None) -> Paid:
+    async def pay(
+        self,
+        repositories: RepositoryFactory,
+        order_id: UUID,
+        payment_token: str,
+        idempotency_key: str | None = None,
+        capture: Capture | None = None,
+    ) -> Paid:
         """Charge for a PENDING order, or try a FAILED one again. `repositories` are the viewer's: a foreign order does not exist.
+
+        Money is taken, or set aside, as `capture` says, or else as the store's setting does.
 
         Raises `UserError`, and then nothing has changed: no such order, a status that cannot be paid, out of stock again, another payment
         under way, an unknown token, a key of another payment. Raises pydantic's `ValidationError` for texts that are too long.
         """
         request = PaymentRequest(payment_token=payment_token, idempotency_key=idempotency_key)
         await self.verify(request.payment_token)
-        return await self._pay(repositories, order_id, request)
+        return await self._pay(repositories, order_id, request, capture)
 
     async def place(
         self, repositories: RepositoryFactory, placing: Placing, payment_token: str, idempotency_key: str | None = None
@@ -90,10 +100,10 @@ class Payments:
         orders = repositories.of(SettlementRepository)
         order = await orders.create_from_cart(placing.cart_id, placing.payment_method, request.idempotency_key, placing.agreement)
         self.passed(Moment.ORDERED)
-        return await self._pay(repositories, order.id, request)
+        return await self._pay(repositories, order.id, request, placing.capture)
 
-    async def _pay(self, repositories: RepositoryFactory, order_id: UUID, request: PaymentRequest) -> Paid:
-        attempt = Attempt(self.provider.name, token_hash(request.payment_token), request.idempotency_key)
+    async def _pay(self, repositories: RepositoryFactory, order_id: UUID, request: PaymentRequest, capture: Capture | None) -> Paid:
+        attempt = Attempt(self.provider.name, token_hash(request.payment_token), request.idempotency_key, capture)
         payment = await repositories.of(SettlementRepository).open_payment(order_id, attempt)
         self.passed(Moment.OPENED)
         if payment.status == PaymentStatus.PENDING:

@@ -10,9 +10,9 @@ import structlog
 from app.core.errors import ErrorCode, UserError
 from app.core.factory import RepositoryFactory
 from app.core.money import InvalidAmount, exact, format_amount
-from app.orders.models import Order, Payment, PaymentStatus, Refund, RefundRequest, RefundStatus
+from app.orders.models import HeldResolution, Order, Payment, PaymentStatus, Refund, RefundRequest, RefundStatus
 from app.orders.payments import UNANSWERED, Moment, Paid, Payments, answer, request_of
-from app.orders.provider import Repayment, RepaymentRequest
+from app.orders.provider import ChargeState, Repayment, RepaymentRequest
 from app.orders.repository import RefundingRepository, RefundRepository
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ async def capture(payments: Payments, repositories: RepositoryFactory, payment: 
 
     Raises `UserError`: nothing is set aside, more than that is wanted.
     """
-    if payment.status != PaymentStatus.PENDING or payment.authorized_at is None:
+    if payment.status != PaymentStatus.PENDING or payment.authorized_at is None or payment.voiding_at is not None:
         raise UserError(ErrorCode.INVALID_TRANSITION, f"the payment is {payment.status}, and nothing is set aside for it", "payment_id")
     wanted = _wanted(payment, amount)
     try:
@@ -58,6 +58,46 @@ async def capture(payments: Payments, repositories: RepositoryFactory, payment: 
         return Paid(await _order(repositories, payment), _unanswered())
     payments.passed(Moment.ANSWERED)
     await repositories.unscoped.of(RefundingRepository).settle_payment(payment, charge, repositories.viewer)
+    return Paid(await _order(repositories, payment))
+
+
+async def void(payments: Payments, repositories: RepositoryFactory, payment: Payment) -> Paid:
+    """Let go of what was set aside: the order is CANCELLED and its stock released. The sweep ends what is cut off.
+
+    Raises `UserError`: nothing is set aside, or it was taken meanwhile.
+    """
+    opened = await repositories.of(RefundingRepository).open_void(payment.id)
+    try:
+        charge = await answer(payments.provider, payments.provider.cancel(request_of(opened)))
+    except UNANSWERED as error:
+        log.warning("void_unanswered", payment=str(payment.id), error=type(error).__name__)
+        return Paid(await _order(repositories, payment), _unanswered())
+    payments.passed(Moment.ANSWERED)
+    await repositories.unscoped.of(RefundingRepository).settle_payment(opened, charge, repositories.viewer)
+    taken = UserError(ErrorCode.INVALID_TRANSITION, "the money was taken meanwhile; refund it", "payment_id") if charge.succeeded else None
+    return Paid(await _order(repositories, payment), taken)
+
+
+async def resolve(payments: Payments, repositories: RepositoryFactory, payment: Payment, resolution: HeldResolution) -> Paid:
+    """Bring a held payment to its end as staff decide, over the money that the provider says now.
+
+    ACCEPT settles the order with it. REJECT gives it back, and the order is FAILED, so that its buyer can pay again.
+
+    Raises `UserError`: not held, or the provider does not know yet.
+    """
+    if payment.held_reason is None:
+        raise UserError(ErrorCode.INVALID_TRANSITION, f"the payment is {payment.status}, and not held", "payment_id")
+    rejects, request = resolution is HeldResolution.REJECT, request_of(payment)
+    try:
+        charge = await answer(payments.provider, payments.provider.find(request))
+        if rejects and charge.state in (ChargeState.OPEN, ChargeState.AUTHORIZED):
+            charge = await answer(payments.provider, payments.provider.cancel(request))
+    except UNANSWERED as error:
+        log.warning("resolution_unanswered", payment=str(payment.id), error=type(error).__name__)
+        return Paid(await _order(repositories, payment), _unanswered())
+    resolved = await repositories.unscoped.of(RefundingRepository).resolve_held(payment.id, charge, resolution, repositories.viewer)
+    if rejects and resolved.status == PaymentStatus.COMPLETED:
+        return await refund(payments, repositories, resolved, RefundRequest(reason="rejected", idempotency_key=f"held:{payment.id}"))
     return Paid(await _order(repositories, payment))
 
 

@@ -89,10 +89,11 @@ class Sweep:
             log.info("payment_swept", payment=str(payment.id), state=charge.state)
 
     async def _truth(self, payment: Payment) -> Charge:
-        """How the charge stands; one that was not made is cancelled."""
+        """How the charge stands; one that was not made, or whose money is let go of, is cancelled."""
         request = request_of(payment)
         found = await answer(self.provider, self.provider.find(request))
-        return await answer(self.provider, self.provider.cancel(request)) if found.state == ChargeState.OPEN else found
+        unwanted = found.state == ChargeState.OPEN or payment.voiding_at is not None
+        return await answer(self.provider, self.provider.cancel(request)) if unwanted else found
 
     async def _expire(self, ids: Iterable[UUID]) -> int:
         orders, before = self.repositories.of(SettlementRepository), self.repositories.now() - self.order_patience

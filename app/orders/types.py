@@ -24,6 +24,7 @@ from app.stores.types import Store
 strawberry.enum(models.OrderStatus, description="PENDING orders wait for payment; COMPLETED and CANCELLED are final.")
 strawberry.enum(models.Actor, description="Who made it happen.")
 strawberry.enum(models.Capture, description="Whether money is taken with the charge, or set aside and captured later.")
+strawberry.enum(models.HeldResolution, description="What becomes of a payment over other money than its order's.")
 strawberry.enum(models.OrderEventKind, description="What can happen to an order.")
 strawberry.enum(models.RefundStatus, description="How a refund stands.")
 strawberry.enum(models.PaymentStatus, description="How a charge stands.")
@@ -80,7 +81,7 @@ class Payment(Node):
     captured_amount: Decimal = money("captured_amount", description="What was taken.")
     refunded_amount: Decimal = money("refunded_amount", description="What was given back, or is on its way.")
     status: models.PaymentStatus
-    capture: models.Capture = strawberry.field(description="As the store's setting `paymentCapture` said.")
+    capture: models.Capture = strawberry.field(description="As its payer said, or else the store's setting `paymentCapture`.")
     provider: str | None
     method: str | None
     transaction_id: str | None = strawberry.field(description="The provider's name for the charge.")
@@ -91,6 +92,7 @@ class Payment(Node):
         requires("payments:read"), "Why staff must look at it: what the provider says does not fit the order."
     )
     authorized_at: datetime | None = strawberry.field(description="Since when the amount is set aside, to be captured.")
+    voiding_at: datetime | None = strawberry.field(description="Since when what is set aside is let go of.")
     completed_at: datetime | None
     failed_at: datetime | None
     refunded_at: datetime | None

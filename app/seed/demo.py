@@ -16,6 +16,7 @@ from app.seed.messages import order_news, staff_news
 from app.seed.people import ACCOUNTS, password_hashes, user_rows
 from app.seed.sales import Sales, Till
 from app.seed.shelves import Shelves, inventory_rows, stocked_shelves
+from app.seed.timelines import timeline
 from app.seed.visits import Doorkeeper, read_floor
 
 KEY: Final = "demo_data"
@@ -117,6 +118,7 @@ async def _insert_sales(tx: Repositories, sales: Sales) -> None:
     await tx.order_items.create_many(sales.order_items)
     await tx.payments.create_many(sales.payments)
     await tx.of(TestLedger).create_many(sales.charges)
+    await tx.order_events.create_many([event for order in sales.orders for event in timeline(order, sales.payments_of(order))])
     for order in sales.orders:
         if order["id"] in sales.settled:
             settled = {"payment_id": sales.settled[order["id"]], "updated_at": order["updated_at"]}

@@ -69,6 +69,10 @@ class Sales:
 
     reserved: dict[UUID, int] = field(default_factory=dict)
 
+    def payments_of(self, order: Values) -> list[Values]:
+        """What was paid, or tried, for an order, oldest first."""
+        return [payment for payment in self.payments if payment["order_id"] == order["id"]]
+
 
 class Till:
     """Rings up sales to the shoppers."""

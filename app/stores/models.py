@@ -20,6 +20,12 @@ from app.core.model import JSON, TEXT, SoftDeletable, Timestamped
 LOW_STOCK = 5
 """The threshold of a store that has not said another."""
 
+LEAST_IDLE, MOST_IDLE, MOST_RECOVERY_DAYS = 5, 43_200, 30
+CART_CHECKS = (
+    CheckConstraint(f"cart_idle_minutes between {LEAST_IDLE} and {MOST_IDLE}", name="cart_idle_minutes"),
+    CheckConstraint(f"recovery_days between 1 and {MOST_RECOVERY_DAYS}", name="recovery_days"),
+)
+
 
 class StoreStatus(StrEnum):
     ACTIVE = "ACTIVE"
@@ -64,7 +70,9 @@ class StoreSettings(Timestamped, table=True):
     An order pays `shipping_price`, or nothing from `free_shipping_from` on. `tax_rate` is in percent, of what the products cost:
     `prices_include_tax` says whether it is part of their prices or comes on top.
 
-    Free pieces of a product that fall to `low_stock_threshold` are told to the store (`inventory.low`); none where it is null.
+    Free pieces of a product that fall to `low_stock_threshold` are told to the store (`inventory.low`); none where it is null. A cart that
+    nobody has changed for `cart_idle_minutes` is ABANDONED, and an order that is made of it within `recovery_days` counts as recovered;
+    without `cart_idle_minutes`, carts are left alone.
     """
 
     __tablename__ = "store_settings"
@@ -72,6 +80,7 @@ class StoreSettings(Timestamped, table=True):
         model.is_currency(),
         *model.is_object("config"),
         *model.not_negative("low_stock_threshold", "shipping_price", "free_shipping_from"),
+        *CART_CHECKS,
         CheckConstraint("tax_rate between 0 and 100", name="tax_rate"),
     )
 
@@ -85,6 +94,8 @@ class StoreSettings(Timestamped, table=True):
     free_shipping_from: Decimal | None = model.column(None, sa_type=model.MONEY)
     tax_rate: Decimal = model.column(0, sa_type=model.PERCENT)
     prices_include_tax: bool = model.column(False)
+    cart_idle_minutes: int | None = model.column(60)
+    recovery_days: int = model.column(7)
 
 
 class Report(Timestamped, table=True):
@@ -165,7 +176,7 @@ class StoreSettingsUpdate(Update):
     Amounts are in the store's currency: `core.money.exact` says whether they suit one that is not given.
     """
 
-    nullable: ClassVar[frozenset[str]] = frozenset({"free_shipping_from", "low_stock_threshold"})
+    nullable: ClassVar[frozenset[str]] = frozenset({"free_shipping_from", "low_stock_threshold", "cart_idle_minutes"})
 
     currency: CurrencyCode | None = None
     shipping_price: Amount | None = None
@@ -176,6 +187,8 @@ class StoreSettingsUpdate(Update):
     language: Language | None = None
     config: JsonObject | None = None
     low_stock_threshold: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    cart_idle_minutes: Annotated[int, Field(ge=LEAST_IDLE, le=MOST_IDLE)] | None = None
+    recovery_days: Annotated[int, Field(ge=1, le=MOST_RECOVERY_DAYS)] | None = None
 
 
 class StoreCreate(Input):

@@ -29,6 +29,12 @@ class StoreSettingsInput:
     low_stock_threshold: int | None = strawberry.field(
         default=UNSET, description="Free pieces of a product at which the store is told `inventory.low`; null: never."
     )
+    cart_idle_minutes: int | None = strawberry.field(
+        default=UNSET, description="Minutes after which a cart that nobody changes is ABANDONED, and its shopper reminded; null: never."
+    )
+    recovery_days: int | None = strawberry.field(
+        default=UNSET, description="Days in which one shopper is reminded once, and an order of an abandoned cart counts as recovered."
+    )
 
 
 @strawberry.input

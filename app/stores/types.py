@@ -38,6 +38,12 @@ class StoreSettings(Node):
     low_stock_threshold: int | None = guarded(
         requires("stores:read"), "Free pieces of a product at which the store is told `inventory.low`; null: never."
     )
+    cart_idle_minutes: int | None = guarded(
+        requires("stores:read"), "Minutes after which a cart that nobody changes is ABANDONED, and its shopper reminded; null: never."
+    )
+    recovery_days: int | None = guarded(
+        requires("stores:read"), "Days in which one shopper is reminded once, and an order of an abandoned cart counts as recovered."
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -74,6 +74,8 @@ async def _settle(world: World) -> None:
     world.victims["Inventory"] = await world.id_of("inventory", "product_id", product)
     moved = {"inventory_id": key(world.victims["Inventory"]), "kind": "ADJUSTMENT", "quantity": 1, "reason": f"{MARK} delivery"}
     world.victims["InventoryMovement"] = await world.insert("inventory_movements", **moved)
+    lost = {"store_id": key(world.public[CLOSED]), "user_id": key(victim.own["User"]), "event_type": "cart_abandoned", "outcome": MARK}
+    world.victims["RecoveryEvent"] = await world.insert("recovery_events", cart_id=key(cart), **lost)
     world.victims["CartItem"] = await world.id_of("cart_items", "cart_id", cart)
     world.victims["OrderItem"] = await world.id_of("order_items", "order_id", order)
     world.victims["UserSession"] = await world.id_of("user_sessions", "user_id", victim.own["User"])

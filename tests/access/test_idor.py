@@ -230,6 +230,11 @@ async def _left_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": cart}
 
 
+async def _guests_cart(world: World, _: Person) -> dict[str, Any]:
+    values = {"cart_token_hash": f"{next(_numbers):064x}", "store_id": await world.store_key(HARBOUR)}
+    return {"cartId": await world.insert("carts", **values), "email": "taken@example.com"}
+
+
 async def _ordered_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"]), "paymentMethod": "card"}
 
@@ -260,6 +265,13 @@ async def _refunded_order(world: World, _: Person) -> dict[str, Any]:
 async def _captured_payment(world: World, _: Person) -> dict[str, Any]:
     id = await world.paid(world.victim, HARBOUR, world.public["Product"], captured=False)
     return {"paymentId": encode_id("Payment", id)}
+
+
+async def _held_payment(world: World, _: Person) -> dict[str, Any]:
+    id = await world.paid(world.victim, HARBOUR, world.public["Product"], captured=False)
+    await world.connection.execute("update test_charges set state = 'SUCCEEDED', captured = amount where key = $1", str(id))
+    await world.connection.execute("update payments set held_reason = $1, authorized_at = null where id = $2", MARK, id)
+    return {"paymentId": encode_id("Payment", id), "resolution": "ACCEPT"}
 
 
 async def _hidden_product(world: World, _: Person) -> dict[str, Any]:
@@ -369,6 +381,7 @@ ATTACKS = {
     "removeFromCart.input.productId": [Attack(_line_of_hidden_product, None)],
     "acceptPrices.input.cartId": [Attack(_accepted_cart)],
     "restoreCart.input.cartId": [Attack(_left_cart)],
+    "setCartEmail.input.cartId": [Attack(_guests_cart, "administrator")],
     "applyVoucher.input.cartId": [Attack(_applied_voucher)],
     "removeVoucher.input.cartId": [Attack(_cart_with_voucher)],
     "createVoucher.input.storeId": [Attack(_new_voucher, "administrator")],
@@ -381,6 +394,8 @@ ATTACKS = {
     "refundPayment.input.paymentId": [Attack(_refunded_payment, "administrator")],
     "refundPayment.input.orderId": [Attack(_refunded_order, "administrator")],
     "capturePayment.input.paymentId": [Attack(_captured_payment, "administrator")],
+    "voidPayment.input.paymentId": [Attack(_captured_payment, "administrator")],
+    "resolveHeldPayment.input.paymentId": [Attack(_held_payment, "administrator")],
     "trackEvents.input.events.storeId": [Attack(_event_of_hidden_store, None)],
     "trackEvents.input.storeId": [Attack(_events_of_hidden_store, None)],
 }

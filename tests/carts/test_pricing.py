@@ -5,7 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.carts.pricing import Charges, FlatShipping, PercentTax, Terms, priced, spread
@@ -50,6 +50,7 @@ def purchases(draw: st.DrawFn) -> tuple[str, list[Line], Terms]:
     return currency, bought, Terms(shipping, PercentTax(draw(rates), draw(st.booleans())), Off(draw(money)))
 
 
+@settings(deadline=None)
 @given(purchases())
 def test_no_cent_is_lost_or_made(purchase: tuple[str, list[Line], Terms]) -> None:
     currency, bought, terms = purchase
@@ -69,6 +70,7 @@ def test_no_cent_is_lost_or_made(purchase: tuple[str, list[Line], Terms]) -> Non
         assert amount == quantize(amount, currency)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20), st.data())
 def test_a_discount_is_spread_by_what_the_lines_cost(units: list[int], data: st.DataObject) -> None:
     """No line is further from its exact share than a smallest unit."""

@@ -220,7 +220,7 @@ async def test_a_cart_has_at_most_200_lines(shop: Shop) -> None:
 async def test_only_active_carts_change(shop: Shop) -> None:
     ann, tea = await shop.viewer(), await shop.product()
     carts, closed_cart = shop.of(ann).carts, (ErrorCode.CART_NOT_ACTIVE, "cart_id")
-    for status in (CartStatus.ABANDONED, CartStatus.CONVERTED, CartStatus.EXPIRED):
+    for status in (CartStatus.CONVERTED, CartStatus.EXPIRED):
         cart = await shop.cart(ann, (tea, 1))
         closed = await shop.repositories.carts.update_status(cart.id, status)
         assert (closed.converted_at is None) == (status is not CartStatus.CONVERTED)
@@ -228,7 +228,29 @@ async def test_only_active_carts_change(shop: Shop) -> None:
         assert await refused(carts.update_item(cart.id, tea.id, 0)) == closed_cart
         assert await refused(carts.clear_cart(cart.id)) == closed_cart
         assert await refused(shop.of(ann).orders.create_from_cart(cart.id, "card")) == closed_cart
-    assert await carts.count() == 3
+    assert await carts.count() == 2
+
+
+async def test_an_abandoned_cart_that_changes_is_active_again(shop: Shop) -> None:
+    ann, tea = await shop.viewer(), await shop.product()
+    carts = shop.of(ann).carts
+    cart = await shop.cart(ann, (tea, 1))
+    for change in (carts.add_item(cart.id, tea.id), carts.update_item(cart.id, tea.id, 5), carts.put_in(ann.user_id, tea.id, 1)):
+        left = await shop.repositories.carts.update_status(cart.id, CartStatus.ABANDONED)
+        assert await refused(carts.update_item(cart.id, tea.id, 1, left.version - 1)) == (ErrorCode.CONFLICT, "cart_version")
+        assert (await carts.get_by_id(cart.id)).status == "ABANDONED"
+        assert (await change).status == "ACTIVE"
+    assert await carts.count() == 1
+
+
+async def test_of_carts_that_were_left_the_last_is_gone_on_with(shop: Shop) -> None:
+    ann, tea = await shop.viewer(), await shop.product()
+    older, newer = [
+        await shop.repositories.carts.create({"user_id": ann.user_id, "store_id": shop.store.id, "status": "ABANDONED"}) for _ in "ab"
+    ]
+    [first, *others] = await asyncio.gather(*(shop.cart(ann, (tea, 1)) for _ in range(5)))
+    assert {first.id, *(cart.id for cart in others)} == {newer.id}
+    assert (await shop.repositories.carts.get_by_id(older.id)).status == "ABANDONED"
 
 
 async def test_a_status_changes_only_along_its_ways(shop: Shop) -> None:
@@ -247,9 +269,8 @@ async def test_a_status_changes_only_along_its_ways(shop: Shop) -> None:
 
 async def test_an_abandoned_cart_does_not_become_a_second_active_one(shop: Shop) -> None:
     ann = await shop.viewer()
-    left = await shop.cart(ann)
-    await shop.repositories.carts.update_status(left.id, CartStatus.ABANDONED)
     await shop.cart(ann)
+    left = await shop.repositories.carts.create({"user_id": ann.user_id, "store_id": shop.store.id, "status": "ABANDONED"})
     assert await refused(shop.repositories.carts.update_status(left.id, CartStatus.ACTIVE)) == (ErrorCode.CONFLICT, "cart_id")
 
 
@@ -294,9 +315,9 @@ async def test_attempts_to_win_a_cart_back_are_for_its_stores_staff(shop: Shop) 
     cart = await shop.cart(ann)
     events = shop.repositories.recovery_events
     event = await events.create(RecoveryEventCreate(cart_id=cart.id, store_id=shop.store.id, event_type="cart_abandoned"))
-    ended = await events.update_status(event.id, RecoveryStatus.SUCCESS, "ordered")
-    assert (ended.status, ended.outcome) == ("SUCCESS", "ordered")
-    assert [row.id for row in await events.find_by_status(RecoveryStatus.SUCCESS)] == [event.id]
+    ended = await events.update_status(event.id, RecoveryStatus.FAILED, "no such mailbox")
+    assert (ended.status, ended.outcome) == ("FAILED", "no such mailbox")
+    assert [row.id for row in await events.find_by_status(RecoveryStatus.FAILED)] == [event.id]
     for viewer, seen in ((staff, 1), (ann, 0), (ANONYMOUS, 0), (ADMINISTRATOR, 1)):
         assert len(await shop.of(viewer).recovery_events.find_by_cart_id(cart.id)) == seen
 

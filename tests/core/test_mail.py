@@ -3,6 +3,7 @@
 import io
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 import trustme
@@ -48,6 +49,17 @@ async def test_a_mail_arrives_as_it_was_meant() -> None:
     assert mail["Date"].datetime is not None
     assert mail.get_content().splitlines() == MAIL.text.splitlines()
     assert mailbox.secured == [False]
+
+
+async def test_a_mail_that_one_click_ends_says_where_in_one_piece() -> None:
+    """RFC 8058, 2: both headers, the link neither cut nor encoded, however long it is."""
+    link = f"https://shop.example/unsubscribe/{'x' * 300}"
+    async with mail_server() as mailbox:
+        await mailer(mailbox.url).send(replace(MAIL, subject="ändern" * 40, unsubscribe=link))
+        await mailer(mailbox.url).send(MAIL)
+    assert f"\r\nList-Unsubscribe: <{link}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".encode() in mailbox.raw[0]
+    assert mailbox.mails[0]["Subject"] == "ändern" * 40
+    assert b"List-Unsubscribe" not in mailbox.raw[1]
 
 
 @pytest.mark.parametrize("at_once", [False, True])

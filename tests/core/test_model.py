@@ -58,6 +58,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "idempotency_keys",
         "inventory",
         "inventory_movements",
+        "mail_opt_outs",
         "notifications",
         "order_events",
         "order_counters",

@@ -6,6 +6,10 @@ import asyncpg
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from app.accounts.notices import NOTIFY_JOB
+from app.core.jobs import Worker
+from app.core.mail import NoMailer
+from app.engagement.notices import Notices
 from app.resources import Resources
 from app.seed.people import ADMINISTRATOR
 from tests.live.conftest import Gateway
@@ -96,6 +100,20 @@ async def test_only_new_notifications_of_the_caller_are_told(
         await hers.nothing()
         await other.nothing(0.1)
         await staff.nothing(0.1)
+
+
+async def test_a_buyer_is_told_that_its_order_is_confirmed(live: Gateway, shopper: Shopper, elsewhere: Resources) -> None:
+    worker = Worker(live.dsn)
+    worker.job(NOTIFY_JOB, Notices(elsewhere.repositories, NoMailer(), "https://shop.example").tell)
+    place = "mutation ($input: PlaceOrderInput!) { placeOrder(input: $input) { order { status } } }"
+    order = {"cartId": await shopper.fill_cart(live.product_id), "paymentMethod": "card", "paymentToken": "tok_success"}
+    async with acquainted(live.url, shopper) as speaker, worker.running():
+        await speaker.subscribe(NOTIFICATIONS)
+        await under_way(live, 1)
+        assert (await shopper.ask(place, input=order))["placeOrder"]["order"] == {"status": "COMPLETED"}
+        told = (await speaker.next())["notificationReceived"]
+        assert (told["type"], told["read"]) == ("order_confirmed", False)
+        assert "is confirmed" in told["message"]
 
 
 async def test_nobody_is_told_of_what_is_anothers(live: Gateway, shopper: Shopper, stranger: Shopper) -> None:

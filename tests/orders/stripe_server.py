@@ -34,6 +34,8 @@ class StripeServer:
     answers: dict[str, Answer] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     """The last parts of paths whose answers never arrive."""
+    broken: set[str] = field(default_factory=set)
+    """The last parts of paths that do what they are asked, and answer 500."""
     numbers: Any = field(default_factory=count)
 
     def app(self) -> Starlette:
@@ -57,6 +59,8 @@ class StripeServer:
                 self.answers[key] = (status, json.loads(json.dumps(answer)))
             if request.url.path.rsplit("/", 1)[-1] in self.lost:
                 await asyncio.sleep(5)
+            if request.url.path.rsplit("/", 1)[-1] in self.broken:
+                return JSONResponse(refusal("internal", "api_error"), 500)
             return JSONResponse(answer, status)
 
         return run

@@ -202,6 +202,25 @@ async def test_orders_are_in_all_states_and_settled_by_what_they_say(shop: Repos
             assert by_order[order["id"]] == [PaymentStatus.FAILED]
 
 
+async def test_each_order_has_the_log_of_what_became_of_it(shop: Repositories) -> None:
+    logs = defaultdict(list)
+    for event in sorted(await table(shop, "order_events"), key=lambda event: (event["created_at"], event["id"])):
+        logs[event["order_id"]].append(event)
+    ends = {"PENDING": {"RESERVED"}, "COMPLETED": {"COMPLETED", "REFUNDED"}, "CANCELLED": {"CANCELLED"}, "FAILED": {"FAILED"}}
+    payments = {payment["id"]: payment for payment in await table(shop, "payments")}
+    stories = set()
+    for order in await table(shop, "orders"):
+        log = logs[order["id"]]
+        kinds = [event["kind"] for event in log]
+        stories.add(tuple(kinds))
+        assert kinds[:2] == ["CREATED", "RESERVED"]
+        assert kinds[-1] in ends[order["status"]]
+        assert order["created_at"] <= log[0]["created_at"]
+        assert all(event["amount"] == payments[event["payment_id"]]["amount"] for event in log if event["payment_id"])
+    assert ("CREATED", "RESERVED", "DECLINED", "FAILED", "RESERVED", "CHARGED", "COMPLETED") in stories
+    assert len(stories) == 6
+
+
 async def test_pieces_are_reserved_for_the_pending_orders_and_no_others(shop: Repositories) -> None:
     pending = {order["id"] for order in await table(shop, "orders") if order["status"] == OrderStatus.PENDING}
     wanted: Counter[Any] = Counter()

@@ -3,6 +3,7 @@
 from app.accounts.models.api_keys import API_KEY_RATE_LIMIT, MAX_SCOPES, ApiKey, ApiKeyCreate, ApiKeyRequest, ApiKeyStatus, KeyName, Scopes
 from app.accounts.models.emails import Email, validate_email
 from app.accounts.models.idempotency import IdempotencyKey
+from app.accounts.models.opt_outs import MailOptOut, address_hash
 from app.accounts.models.passwords import (
     MAX_PASSWORD_LENGTH,
     MAX_TOKEN_LENGTH,
@@ -20,6 +21,7 @@ from app.accounts.models.sessions import SessionEndReason, Sha256, UserSession, 
 from app.accounts.models.users import (
     PersonName,
     Phone,
+    ProfileUpdate,
     SignUpRequest,
     User,
     UserCreate,
@@ -46,6 +48,7 @@ __all__ = [
     "EmailVerification",
     "IdempotencyKey",
     "KeyName",
+    "MailOptOut",
     "Password",
     "PasswordChange",
     "PasswordInput",
@@ -55,6 +58,7 @@ __all__ = [
     "PermissionPart",
     "PersonName",
     "Phone",
+    "ProfileUpdate",
     "Role",
     "RoleAssignment",
     "RoleCreate",
@@ -77,6 +81,7 @@ __all__ = [
     "Username",
     "Verification",
     "VerificationPurpose",
+    "address_hash",
     "is_active_user",
     "known_of",
     "validate_email",

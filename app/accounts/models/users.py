@@ -136,6 +136,12 @@ class UserUpdate(Update):
     metadata: JsonObject | None = None
 
 
+class ProfileUpdate(UserUpdate):
+    """What users change about their own account; whether they get reminders is kept by their address."""
+
+    accepts_reminders: bool | None = None
+
+
 class SignUpRequest(UserCreate):
     """A new account as its owner asks for it; the token from a mail proves the address."""
 

@@ -2,6 +2,7 @@
 
 from app.accounts.repository.api_keys import ApiKeyRepository
 from app.accounts.repository.delays import SignInDelayRepository
+from app.accounts.repository.opt_outs import MailOptOutRepository
 from app.accounts.repository.roles import RolePermissionRepository, RoleRepository
 from app.accounts.repository.security_events import SecurityEventRepository
 from app.accounts.repository.sessions import UserSessionRepository
@@ -12,6 +13,7 @@ from app.accounts.repository.verifications import VerificationRepository
 __all__ = [
     "VIEWERS",
     "ApiKeyRepository",
+    "MailOptOutRepository",
     "RolePermissionRepository",
     "RoleRepository",
     "SecurityEventRepository",

@@ -8,14 +8,15 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 
+from app.accounts.models import Email
 from app.carts.models.charges import adds_up
 from app.core import model
 from app.core.inputs import CurrencyCode, Input, JsonObject, Line, Passage
-from app.core.model import SoftDeletable, Timestamped
+from app.core.model import MONEY, SoftDeletable, Timestamped
 
 MAX_LINE_QUANTITY = 1000
 """The most pieces of one product in one cart or order."""
@@ -27,6 +28,10 @@ MAX_RECOVERY_ATTEMPTS = 3
 
 QUANTITY_RANGE = f"quantity between 1 and {MAX_LINE_QUANTITY}"
 """The check of a line's quantity, in SQL."""
+
+
+OPEN_CART = "status in ('ACTIVE', 'ABANDONED') and not is_deleted"
+"""The carts that a shopper can go on with, in SQL."""
 
 
 class CartStatus(StrEnum):
@@ -54,17 +59,47 @@ _SOURCES: Final[Mapping[CartStatus, frozenset[CartStatus]]] = MappingProxyType(
 
 
 class RecoveryStatus(StrEnum):
+    """How an attempt to win a cart back stands.
+
+    PENDING: the shopper is to be reminded. SENT: that was done. OPENED: the shopper came back by the link. RECOVERED: the cart became an
+    order in time. EXPIRED: it did not. SUPPRESSED: nobody was written to, for the reason in `outcome`. FAILED: no mail could be delivered.
+    """
+
     PENDING = "PENDING"
-    SUCCESS = "SUCCESS"
+    SENT = "SENT"
+    OPENED = "OPENED"
+    RECOVERED = "RECOVERED"
+    EXPIRED = "EXPIRED"
+    SUPPRESSED = "SUPPRESSED"
     FAILED = "FAILED"
-    IGNORED = "IGNORED"
+
+    @property
+    def sources(self) -> frozenset["RecoveryStatus"]:
+        """The statuses that may become this one; the last four are final."""
+        return _RECOVERY_SOURCES[self]
+
+
+_RECOVERY_SOURCES: Final[Mapping[RecoveryStatus, frozenset[RecoveryStatus]]] = MappingProxyType(
+    {
+        RecoveryStatus.PENDING: frozenset(),
+        RecoveryStatus.SENT: frozenset({RecoveryStatus.PENDING}),
+        RecoveryStatus.OPENED: frozenset({RecoveryStatus.SENT}),
+        RecoveryStatus.RECOVERED: frozenset({RecoveryStatus.SENT, RecoveryStatus.OPENED}),
+        RecoveryStatus.EXPIRED: frozenset({RecoveryStatus.PENDING, RecoveryStatus.SENT, RecoveryStatus.OPENED}),
+        RecoveryStatus.SUPPRESSED: frozenset({RecoveryStatus.PENDING}),
+        RecoveryStatus.FAILED: frozenset({RecoveryStatus.PENDING}),
+    }
+)
+OPEN_RECOVERIES = RecoveryStatus.EXPIRED.sources
+"""Attempts that may still win their cart back: a shopper has one at a store."""
 
 
 class Cart(SoftDeletable, table=True):
     """A cart of a user, or of a guest who holds the token whose SHA-256 (hex) is stored: at most one ACTIVE per store.
 
     `items_total` is the sum of the lines; `total` is what the cart would cost if it were ordered as it was when it last changed. `version`
-    counts the changes, for optimistic locking. The code of the voucher is kept with it, for whoever may not read vouchers.
+    counts the changes, for optimistic locking. The code of the voucher is kept with it, for whoever may not read vouchers. `email`
+    is where a guest may be written to.
     """
 
     __tablename__ = "carts"
@@ -100,7 +135,9 @@ class Cart(SoftDeletable, table=True):
         model.newest_first("carts", "store_id"),
         model.newest_first("carts", "status"),
         model.sparse_index("carts", "voucher_id"),
-        Index("ix_carts_idle", "status", "updated_at", postgresql_where=text("status in ('ACTIVE', 'ABANDONED') and not is_deleted")),
+        Index("ix_carts_open_of_user", "user_id", "store_id", postgresql_where=text(f"{OPEN_CART} and user_id is not null")),
+        Index("ix_carts_open_of_guest", "cart_token_hash", postgresql_where=text(f"{OPEN_CART} and cart_token_hash is not null")),
+        Index("ix_carts_idle", "status", "updated_at", postgresql_where=text(OPEN_CART)),
     )
 
     user_id: UUID | None = model.reference("users.id", "CASCADE", None)
@@ -119,6 +156,7 @@ class Cart(SoftDeletable, table=True):
     included_tax: Decimal = model.amount(0)
     voucher_id: UUID | None = model.reference("vouchers.id", "SET NULL", None)
     voucher_code: str | None = model.column(None, max_length=64)
+    email: str | None = model.column(None, max_length=254)
 
 
 class CartItem(Timestamped, table=True):
@@ -140,14 +178,32 @@ class CartItem(Timestamped, table=True):
 
 
 class RecoveryEvent(Timestamped, table=True):
-    """An attempt to win back an abandoned cart: at most one PENDING per cart."""
+    """An attempt to win back an abandoned cart: at most one PENDING per cart, and one open per store and address.
+
+    The address is known by its hash (`accounts.models.opt_outs`), the link in the mail is good until `expires_at`.
+    """
 
     __tablename__ = "recovery_events"
     __table_args__ = (
         model.one_of("status", RecoveryStatus),
         *model.not_negative("attempts"),
         *model.is_object("metadata"),
+        model.is_sha256("recipient_hash"),
+        model.stamped("recovered_at", "status = 'RECOVERED'"),
+        CheckConstraint("(recovered_amount is null) = (recovered_at is null)", name="recovered_amount_set"),
+        CheckConstraint("(recovered_amount is null) = (currency is null)", name="amount_has_currency"),
+        *model.not_negative("recovered_amount"),
         Index("uq_recovery_events_pending", "cart_id", unique=True, postgresql_where=text("status = 'PENDING'")),
+        Index(
+            "uq_recovery_events_open",
+            "store_id",
+            "recipient_hash",
+            unique=True,
+            postgresql_where=text("status in ('PENDING', 'SENT', 'OPENED') and recipient_hash is not null"),
+        ),
+        Index("ix_recovery_events_recipient", "store_id", "recipient_hash", "created_at"),
+        Index("ix_recovery_events_expiring", "expires_at", postgresql_where=text("status in ('PENDING', 'SENT', 'OPENED')")),
+        model.sparse_index("recovery_events", "order_id"),
         model.newest_first("recovery_events"),
         model.newest_first("recovery_events", "cart_id"),
         model.newest_first("recovery_events", "store_id"),
@@ -165,6 +221,20 @@ class RecoveryEvent(Timestamped, table=True):
     outcome: str | None = model.column(None, max_length=255)
     attempts: int = model.column(0)
     metadata_: dict[str, Any] | None = model.metadata_column()
+    recipient_hash: str | None = model.column(None, max_length=64)
+    sent_at: datetime | None = model.moment()
+    opened_at: datetime | None = model.moment()
+    expires_at: datetime | None = model.moment()
+    recovered_at: datetime | None = model.moment()
+    order_id: UUID | None = model.reference("orders.id", "SET NULL", None)
+    recovered_amount: Decimal | None = model.column(None, sa_type=MONEY)
+    currency: str | None = model.column(None, max_length=3)
+
+
+class CartContact(Input):
+    """Where a guest may be written to about its cart; null: nowhere."""
+
+    email: Email | None
 
 
 Quantity = Annotated[int, Field(ge=1, le=MAX_LINE_QUANTITY)]
@@ -203,3 +273,6 @@ class RecoveryEventCreate(Input):
     event_type: Annotated[str, Line(128)]
     outcome: Annotated[str, Passage(255)] | None = None
     metadata: JsonObject | None = None
+    status: RecoveryStatus = RecoveryStatus.PENDING
+    recipient_hash: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+    expires_at: AwareDatetime | None = None

@@ -1,6 +1,6 @@
 """Carts, their lines and the attempts to win them back: every statement on them."""
 
-from app.carts.repository.carts import CartRepository, require_active, unchanged
+from app.carts.repository.carts import CartRepository, require_open, unchanged
 from app.carts.repository.charges import Basis, CartChargesRepository
 from app.carts.repository.guests import GuestCartRepository
 from app.carts.repository.items import CartItemRepository
@@ -15,6 +15,6 @@ __all__ = [
     "GuestCartRepository",
     "RecoveryEventRepository",
     "VoucherRepository",
-    "require_active",
+    "require_open",
     "unchanged",
 ]

@@ -12,9 +12,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, Cart, CartStatus
+from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, OPEN_CART, Cart, CartStatus
 from app.carts.pricing import Charges, priced
 from app.carts.repository.charges import SETTINGS, Basis, CartChargesRepository
+from app.carts.repository.idle import abandoning
 from app.carts.repository.items import CartItemRepository
 from app.carts.repository.scope import ITEMS, cart_rows
 from app.carts.repository.vouchers import VoucherRepository
@@ -90,7 +91,7 @@ class CartRepository(StatusRepository[Cart]):
         if cart_id is None:
             store_id = store_id or await self._products().find_oldest_store_id(product_id)
             product = await self._for_sale(product_id, store_id)
-            return await self._add(unchanged(await self._obtain(self._owner(user_id), store_id), version), product, quantity)
+            return await self._add(await self._obtain(self._owner(user_id), store_id, version), product, quantity)
         cart = await self.lock_active(cart_id, version)
         if store_id not in (None, cart.store_id):
             raise UserError(ErrorCode.INVALID, "the cart is of another store; leave storeId out", "store_id")
@@ -194,27 +195,48 @@ class CartRepository(StatusRepository[Cart]):
         cart = await self.lock_by_id(id)
         if cart is None:
             raise UserError(ErrorCode.NOT_FOUND, "you have no cart with this id", "cart_id")
+        return await self._reopened(cart)
+
+    async def _reopened(self, cart: Cart) -> Cart:
+        """A locked cart, ACTIVE again."""
         if CartStatus(cart.status) not in CartStatus.ACTIVE.sources:
             raise invalid_transition("cart", cart.status, CartStatus.ACTIVE, "cart_id")
         owner = {"user_id": cart.user_id} if cart.user_id else {"cart_token_hash": cart.cart_token_hash}
         if await self.exists({**owner, "store_id": cart.store_id, "status": CartStatus.ACTIVE.value}):
             code, field, message = ANOTHER_ACTIVE
             raise UserError(code, message, field)
-        return await self.update_status(id, CartStatus.ACTIVE)
+        return await self.update_status(cart.id, CartStatus.ACTIVE)
+
+    async def abandon_idle(self, limit: int) -> list[Cart]:
+        """The carts that nobody has changed for as long as their store's setting says, ABANDONED by this statement: up to `limit`.
+
+        Each is given to one caller only, and one that is being changed to none. Their versions stay: what is in them has not changed.
+        """
+        statement = self.statement("abandon_idle", abandoning)
+        return await self.rows(statement, now=self.repositories.now(), row_limit=limit)
+
+    @transactional
+    async def set_email(self, cart_id: UUID, email: str | None) -> Cart:
+        """Say where a guest may be written to about its cart. Raises `UserError`: none such, not active, an account's."""
+        cart = await self.lock_active(cart_id)
+        if cart.user_id is not None:
+            raise UserError(ErrorCode.INVALID, "the cart is an account's, which is written to at its own address", "cart_id")
+        return await self.update_by_id(cart_id, {"email": email})
 
     async def convert(self, cart: Cart, charges: Charges, repriced: Mapping[UUID, Decimal]) -> Cart:
-        """Close a locked, active cart that has been ordered for these amounts; its lines take the prices that have changed."""
+        """Close a locked cart that has been ordered for these amounts; its lines take the prices that have changed."""
         if repriced:
             await self._items().reprice(cart.id, repriced)
         stamp = self._conversion(CartStatus.CONVERTED)
-        return await self._become(cart.id, CartStatus.CONVERTED, {CartStatus.ACTIVE}, converted_at=stamp, **charges.columns())
+        return await self._become(cart.id, CartStatus.CONVERTED, CartStatus.CONVERTED.sources, converted_at=stamp, **charges.columns())
 
     async def lock_active(self, cart_id: UUID, version: int | None = None) -> Cart:
-        """The active cart, locked.
+        """The active cart, locked; an abandoned one becomes active again.
 
         Raises `UserError` when there is none that the viewer may change, it is not active, or it has another version than the caller saw.
         """
-        return unchanged(require_active(await self.lock_by_id(cart_id)), version)
+        cart = unchanged(require_open(await self.lock_by_id(cart_id)), version)
+        return cart if cart.status == CartStatus.ACTIVE else await self._reopened(cart)
 
     # --- Steps
 
@@ -240,7 +262,7 @@ class CartRepository(StatusRepository[Cart]):
             raise UserError(ErrorCode.NOT_FOUND, "sign in, or send the token of your cart", "cart_id")
         return {"cart_token_hash": self.viewer.cart_token_hash}
 
-    async def _obtain(self, owner: Mapping[str, Any], store_id: UUID | None) -> Cart:
+    async def _obtain(self, owner: Mapping[str, Any], store_id: UUID | None, version: int | None = None) -> Cart:
         [by] = owner
         values = {**owner, "store_id": store_id}
         for _ in range(OBTAIN_ATTEMPTS):
@@ -248,7 +270,8 @@ class CartRepository(StatusRepository[Cart]):
             make = self.statement(("make_active", by), lambda: self._make_active(by))
             found = found or await self.row(make, **values)
             if found is not None:
-                return found
+                active = unchanged(found, version).status == CartStatus.ACTIVE
+                return found if active else await self.update_status(found.id, CartStatus.ACTIVE)
         raise Conflict("the cart keeps being ordered; try again")
 
     async def _add(self, cart: Cart, product: Product, quantity: int) -> Cart:
@@ -315,10 +338,11 @@ class CartRepository(StatusRepository[Cart]):
         return bindparam(name, type_=self.columns[name].type)
 
     def _active_of(self, owner: str) -> Any:
+        """The active cart of an owner at a store, or else the one that was left last."""
         columns = self.table.c
         owned = (columns[owner] == self._bind(owner), columns.store_id.is_not_distinct_from(self._bind("store_id")))
-        active = (columns.status == CartStatus.ACTIVE.value, ~columns.is_deleted)
-        return select(self.table).where(*owned, *active).with_for_update()
+        newest = (columns.status == CartStatus.ABANDONED.value, columns.updated_at.desc(), columns.id)
+        return select(self.table).where(*owned, text(OPEN_CART)).order_by(*newest).limit(1).with_for_update()
 
     def _make_active(self, owner: str) -> Any:
         store_id = self._bind("store_id")
@@ -347,11 +371,11 @@ def unchanged(cart: Cart, version: int | None) -> Cart:
     return cart
 
 
-def require_active(cart: Cart | None) -> Cart:
-    """The cart, if there is one and it is active; raises `UserError`."""
+def require_open(cart: Cart | None) -> Cart:
+    """The cart, if there is one that its shopper can go on with; raises `UserError`."""
     if cart is None:
         raise UserError(ErrorCode.NOT_FOUND, "you have no cart with this id", "cart_id")
-    if cart.status != CartStatus.ACTIVE:
+    if cart.status not in (CartStatus.ACTIVE, CartStatus.ABANDONED):
         raise UserError(ErrorCode.CART_NOT_ACTIVE, f"the cart is {cart.status} and cannot change", "cart_id")
     return cart
 

@@ -10,6 +10,7 @@ from app.carts.merging import merged
 from app.carts.models import Cart, CartStatus
 from app.carts.repository.carts import CartRepository
 from app.carts.repository.items import CartItemRepository
+from app.carts.repository.recovery import RecoveryEventRepository
 from app.core.repository import Repository, transactional
 
 REMOVED_AT_ONCE = 1000
@@ -22,8 +23,8 @@ class GuestCartRepository(Repository[Cart]):
     model = Cart
 
     async def is_known(self, token_hash: str) -> bool:
-        """Whether a guest with this token has a cart."""
-        return await self.exists({"cart_token_hash": token_hash, "status": CartStatus.ACTIVE.value})
+        """Whether a guest with this token has a cart to go on with."""
+        return await self.exists({"cart_token_hash": token_hash, "status": [CartStatus.ACTIVE.value, CartStatus.ABANDONED.value]})
 
     @transactional
     async def give_to(self, user_id: UUID, token_hash: str) -> list[Cart]:
@@ -32,11 +33,16 @@ class GuestCartRepository(Repository[Cart]):
         Guests' carts are locked before the account's, each in the order of stores: sign-ins that race wait for each other, and the second
         finds nothing left.
         """
-        taken = []
-        for guest in await self.rows(self.statement("lock_guests", self._guests), token_hash=token_hash):
-            taken.append(await self._merge(guest, user_id))
-            await self.update_by_id(guest.id, {**self._deletion(), "user_id": user_id, "cart_token_hash": None, "status": "EXPIRED"})
-        return taken
+        guests = await self.rows(self.statement("lock_guests", self._guests), token_hash=token_hash)
+        return [await self.take_over(guest, user_id) for guest in guests]
+
+    async def take_over(self, guest: Cart, user_id: UUID) -> Cart:
+        """Put what is in a guest's cart, which is locked, into the account's; gives that."""
+        cart = await self._merge(guest, user_id)
+        await self.repositories.of(RecoveryEventRepository).follow(guest.id, cart.id)
+        gone = {"user_id": user_id, "cart_token_hash": None, "email": None, "status": CartStatus.EXPIRED.value}
+        await self.update_by_id(guest.id, {**self._deletion(), **gone})
+        return cart
 
     async def remove_old(self, before: datetime) -> int:
         """Remove the carts of guests that have not changed since; gives how many. Nothing hangs on them: a guest has no orders."""

@@ -1,19 +1,28 @@
-"""Attempts to win back the carts that were left."""
+"""Attempts to win back the carts that were left.
 
-from collections.abc import Mapping
+The ways from status to status (`RecoveryStatus.sources`) are guarded in each UPDATE, so that of two who race the second changes nothing.
+"""
+
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, any_, bindparam, case, exists, func, literal, null, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.carts.models import RecoveryEvent, RecoveryStatus
+from app.carts.models import MAX_RECOVERY_ATTEMPTS, OPEN_RECOVERIES, RecoveryEvent, RecoveryEventCreate, RecoveryStatus
 from app.core.paging import NEWEST_FIRST
-from app.core.repository import Repository
+from app.core.repository import as_values
 from app.core.scope import store_rows
 from app.core.security import ViewerKind
+from app.core.status import StatusRepository
+
+ORDERED_BEFORE = "the cart was ordered before anybody was reminded"
+STAMPS = {RecoveryStatus.SENT: "sent_at", RecoveryStatus.OPENED: "opened_at"}
 
 
-class RecoveryEventRepository(Repository[RecoveryEvent]):
+class RecoveryEventRepository(StatusRepository[RecoveryEvent]):
     """Attempts to win back carts are for the staff of the cart's store."""
 
     model = RecoveryEvent
@@ -31,6 +40,86 @@ class RecoveryEventRepository(Repository[RecoveryEvent]):
         return await self.find_many({"status": status.value}, NEWEST_FIRST)
 
     async def update_status(self, id: UUID, status: RecoveryStatus, outcome: str | None = None) -> RecoveryEvent:
-        """Say how an attempt ended. Raises `NotFound`."""
-        change: Mapping[str, Any] = {"status": status.value, **({"outcome": outcome} if outcome else {})}
-        return await self.update_by_id(id, change)
+        """Say how an attempt goes on, and stamp the time; RECOVERED has a method of its own.
+
+        Raises `UserError` INVALID_TRANSITION naming both statuses, `NotFound`.
+        """
+        stamp = {STAMPS[status]: self.repositories.now()} if status in STAMPS else {}
+        return await self._become(id, status, status.sources, **stamp, **({"outcome": outcome} if outcome else {}))
+
+    async def open(self, event: RecoveryEventCreate, since: datetime) -> RecoveryEvent | None:
+        """A new attempt; None where its shopper was, or is about to be, reminded by the store since a time."""
+        values = {**as_values(event), "status": RecoveryStatus.PENDING.value}
+        statement = self.statement(("open", tuple(values)), lambda: self._opening(values))
+        return await self.row(statement, **{f"v_{name}": value for name, value in values.items()}, since=since)
+
+    async def claim(self, id: UUID, attempts: int) -> RecoveryEvent | None:
+        """A PENDING attempt for the mail after so many, for one caller to send it: whoever else wants to finds none."""
+        return await self.row(self.statement("claim", self._claiming), id=id, attempts=attempts)
+
+    async def recover(self, cart_id: UUID, order_id: UUID, amount: Any, currency: str) -> RecoveryEvent | None:
+        """Tell that a cart has become an order: the attempt that won it back, if one did. One that nobody has heard of is SUPPRESSED."""
+        values = {"cart_id": cart_id, "order_id": order_id, "amount": amount, "currency": currency, "now": self.repositories.now()}
+        rows = await self.rows(self.statement("recover", self._recovering), **values)
+        return next((row for row in rows if row.status == RecoveryStatus.RECOVERED), None)
+
+    async def follow(self, source: UUID, target: UUID) -> None:
+        """Let an open attempt go with what was in its cart into another one."""
+        await self.update_many({"cart_id": source, "status": [RecoveryStatus.SENT.value, RecoveryStatus.OPENED.value]}, {"cart_id": target})
+
+    async def expire(self) -> int:
+        """End the attempts whose time is over; gives how many there were."""
+        late = {"status": [status.value for status in OPEN_RECOVERIES], "expires_at": {"lte": self.repositories.now()}}
+        return await self.update_many(late, {"status": RecoveryStatus.EXPIRED.value})
+
+    async def take_up_lost(self, before: datetime) -> list[RecoveryEvent]:
+        """PENDING attempts that nobody has looked at since a time, for one caller; those with too many mails behind them are FAILED."""
+        values = {"before": before, "now": self.repositories.now(), "most": MAX_RECOVERY_ATTEMPTS}
+        rows = await self.rows(self.statement("take_up_lost", self._taking_up), **values)
+        return [row for row in rows if row.status == RecoveryStatus.PENDING]
+
+    def _bind(self, name: str, column: str | None = None) -> Any:
+        return bindparam(name, type_=self.table.c[column or name].type)
+
+    def _opening(self, values: dict[str, Any]) -> Any:
+        columns = self.table.c
+        same = (
+            columns.store_id == self._bind("v_store_id", "store_id"),
+            columns.recipient_hash == self._bind("v_recipient_hash", "recipient_hash"),
+        )
+        reminded = or_(columns.status == RecoveryStatus.PENDING.value, columns.sent_at > self._bind("since", "sent_at"))
+        wanted = select(*(self._parameter(name) for name in values)).where(~exists().where(*same, reminded))
+        row = upsert(self.table).from_select(list(values), wanted)
+        return row.on_conflict_do_nothing().returning(*columns)
+
+    def _claiming(self) -> Any:
+        columns = self.table.c
+        waiting = (columns.id == bindparam("id"), columns.status == RecoveryStatus.PENDING.value, columns.attempts == bindparam("attempts"))
+        return update(self.table).where(*waiting).values(attempts=columns.attempts + 1, updated_at=func.now()).returning(*columns)
+
+    def _recovering(self) -> Any:
+        columns, now = self.table.c, self._bind("now", "recovered_at")
+        heard = columns.status != RecoveryStatus.PENDING.value
+        values = {
+            "status": case((heard, RecoveryStatus.RECOVERED.value), else_=RecoveryStatus.SUPPRESSED.value),
+            "outcome": case((heard, columns.outcome), else_=literal(ORDERED_BEFORE)),
+            **{
+                name: case((heard, given), else_=null())
+                for name, given in (
+                    ("recovered_at", now),
+                    ("order_id", self._bind("order_id")),
+                    ("recovered_amount", self._bind("amount", "recovered_amount")),
+                    ("currency", self._bind("currency")),
+                )
+            },
+        }
+        open_ = columns.status == any_(literal([status.value for status in sorted(OPEN_RECOVERIES)], ARRAY(columns.status.type)))
+        mine = (columns.cart_id == bindparam("cart_id"), open_, columns.expires_at > now)
+        return update(self.table).where(*mine).values(**values, updated_at=now).returning(*columns)
+
+    def _taking_up(self) -> Any:
+        columns = self.table.c
+        lost = (columns.status == RecoveryStatus.PENDING.value, columns.updated_at < self._bind("before", "updated_at"))
+        tried = columns.attempts >= bindparam("most", type_=columns.attempts.type)
+        status = case((tried, RecoveryStatus.FAILED.value), else_=columns.status)
+        return update(self.table).where(*lost).values(status=status, updated_at=self._bind("now", "updated_at")).returning(*columns)

@@ -16,7 +16,7 @@ from app.core.paging import NEWEST_FIRST
 from app.core.repository import Repository, as_values
 from app.core.scope import own_or_of_store, own_rows
 from app.core.security import ViewerKind
-from app.engagement.models import Feature, Notification
+from app.engagement.models import Feature, Notification, NotificationCreate
 
 CARTS = Cart.__table__  # type: ignore[attr-defined]
 NOTIFICATIONS_SHOWN = 50
@@ -81,6 +81,12 @@ class NotificationRepository(Repository[Notification]):
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return own_rows(table, viewer)
 
+    async def create_once(self, id: UUID, notification: NotificationCreate) -> bool:
+        """A notification under an id of the caller's; whether it was not there yet."""
+        values = {"id": id, **as_values(notification)}
+        statement = self.statement(("create_once", tuple(values)), lambda: self._creating_once(tuple(values)))
+        return await self.row(statement, **{f"v_{name}": value for name, value in values.items()}) is not None
+
     async def find_by_user_id(self, user_id: UUID, *, unread_only: bool = False) -> list[Notification]:
         """A user's newest notifications, at most 50."""
         where = {"user_id": user_id, **({"read": False} if unread_only else {})}
@@ -104,6 +110,10 @@ class NotificationRepository(Repository[Notification]):
     async def cleanup_old_read_notifications(self, before: datetime) -> int:
         """Remove what was read before a time; returns how many."""
         return await self.delete_many({"read_at": {"lt": before}})
+
+    def _creating_once(self, names: tuple[str, ...]) -> Any:
+        row = upsert(self.table).values({name: self._parameter(name) for name in names})
+        return row.on_conflict_do_nothing(index_elements=["id"]).returning(*self.table.c)
 
     def _reading(self) -> dict[str, Any]:
         return {"read": True, "read_at": self.repositories.now()}

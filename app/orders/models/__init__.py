@@ -16,13 +16,14 @@ from app.orders.models.orders import (
     is_completed_order,
     validate_order_status_transition,
 )
-from app.orders.models.payments import Capture, Payment, PaymentCreate, PaymentRequest, PaymentStatus
+from app.orders.models.payments import Capture, HeldResolution, Payment, PaymentCreate, PaymentRequest, PaymentStatus
 from app.orders.models.refunds import Refund, RefundRequest, RefundStatus
 
 __all__ = [
     "Actor",
     "Capture",
     "Checkout",
+    "HeldResolution",
     "Order",
     "OrderCounter",
     "OrderCreate",

@@ -12,14 +12,17 @@ from app.core.model import JSON, MONEY, Created
 
 
 class OrderEventKind(StrEnum):
-    """CHARGED and AUTHORIZED are money taken and money set aside; HELD is an answer of the provider that does not fit its order."""
+    """CHARGED, AUTHORIZED and VOIDED are money taken, set aside and let go of again; HELD is an answer of the provider that does not fit
+    its order, RESOLVED what staff have made of it."""
 
     CREATED = "CREATED"
     RESERVED = "RESERVED"
     AUTHORIZED = "AUTHORIZED"
     CHARGED = "CHARGED"
     DECLINED = "DECLINED"
+    VOIDED = "VOIDED"
     HELD = "HELD"
+    RESOLVED = "RESOLVED"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     EXPIRED = "EXPIRED"

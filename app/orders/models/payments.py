@@ -45,12 +45,20 @@ class Capture(StrEnum):
     MANUAL = "MANUAL"
 
 
+class HeldResolution(StrEnum):
+    """What staff make of a payment over other money than the order's: take it as payment of the order, or give it back."""
+
+    ACCEPT = "ACCEPT"
+    REJECT = "REJECT"
+
+
 class Payment(Timestamped, table=True):
     """A charge for an order, tried or done: at most one COMPLETED per order.
 
     A REFUNDED payment keeps its `completed_at`. `transaction_id` is the provider's name for the charge, unique with it. A PENDING one may
     be authorized: its amount is set aside until it is captured. One whose provider says what does not fit the order is held for staff,
-    and `held_reason` says why. `refunded_amount` is what was given back or is on its way.
+    and `held_reason` says why. `refunded_amount` is what was given back or is on its way. What was set aside is let go of from `voiding_at`
+    on, whoever brings it to an end.
     """
 
     __tablename__ = "payments"
@@ -64,6 +72,7 @@ class Payment(Timestamped, table=True):
         model.one_of("capture", Capture),
         CheckConstraint("authorized_at is null or capture = 'MANUAL'", name="authorized_by_hand"),
         CheckConstraint("held_reason is null or status = 'PENDING'", name="held_pending"),
+        CheckConstraint("voiding_at is null or capture = 'MANUAL'", name="voided_by_hand"),
         *model.not_negative("amount", "captured_amount", "refunded_amount"),
         CheckConstraint("captured_amount <= amount", name="captured_amount"),
         CheckConstraint("captured_amount = 0 or status in ('COMPLETED', 'REFUNDED')", name="captured_of_completed"),
@@ -105,6 +114,7 @@ class Payment(Timestamped, table=True):
     capture: Capture = model.choice(Capture.AUTOMATIC)
     held_reason: str | None = model.column(None, max_length=255)
     authorized_at: datetime | None = model.moment()
+    voiding_at: datetime | None = model.moment()
 
 
 class PaymentRequest(Input):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement
 
+from app.accounts.notices import Notice, notify
 from app.core.batch import many_by
 from app.core.repository import Repository
 from app.core.security import Viewer, ViewerKind
@@ -15,6 +16,13 @@ from app.orders.repository.scope import of_order
 from app.stores.events import StoreEvent, happened
 
 MAX_EVENTS_SHOWN = 100
+NOTICES = {
+    OrderEventKind.AUTHORIZED: Notice.ORDER_CONFIRMED,
+    OrderEventKind.COMPLETED: Notice.ORDER_CONFIRMED,
+    OrderEventKind.DECLINED: Notice.PAYMENT_FAILED,
+}
+"""What its buyer is told of."""
+
 TOLD = {
     OrderEventKind.CREATED: StoreEvent.ORDER_CREATED,
     OrderEventKind.COMPLETED: StoreEvent.ORDER_COMPLETED,
@@ -68,6 +76,8 @@ class OrderEventRepository(Repository[OrderEvent]):
         for note in notes:
             if note.kind in TOLD:
                 await happened(self.repositories, TOLD[note.kind], [order.store_id], Order=order.id)
+            if note.kind in NOTICES:
+                await notify(self.repositories, NOTICES[note.kind], order.user_id, Order=order.id, Payment=note.payment_id)
 
 
 def actor_of(viewer: Viewer, order: Order) -> Actor:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement
 
 from app.carts.models import MAX_LINES, Cart
 from app.carts.pricing import Charges, LineCharges, charges_of
-from app.carts.repository import CartRepository, require_active, unchanged
+from app.carts.repository import CartRepository, RecoveryEventRepository, require_open, unchanged
 from app.catalog.models import Product
 from app.catalog.repository import InventoryRepository
 from app.catalog.repository.inventory import Cause
@@ -51,6 +51,7 @@ from app.orders.repository.items import OrderItemRepository
 from app.orders.repository.numbers import numbering, numbering_of_all
 from app.orders.repository.payments import STAMPS as PAYMENT_STAMPS
 from app.orders.repository.payments import PaymentRepository
+from app.stores.events import StoreEvent, happened
 
 AS_SHOWN = Agreement()
 KEY_OF_OTHER_ORDER = "this idempotency key has made another order; use a new key for each"
@@ -191,13 +192,15 @@ class OrderRepository(StatusRepository[Order]):
         made = await self._made_before(self.viewer.user_id if found is None else found.user_id, cart_id, checkout)
         if made is not None:
             return made
-        cart = require_active(found)
+        cart = require_open(found)
         if cart.user_id is None:
             raise UserError(ErrorCode.FORBIDDEN, "the cart is a guest's; it can be ordered after signing in", "cart_id")
         bill = await self._bills().bill_of(unchanged(cart, agreement.cart_version), agreement)
         await carts.convert(cart, bill.charges, bill.repriced)
         order = {**_copied(cart), **_voucher(cart, bill.charges), **as_values(checkout), "cart_id": cart_id, **bill.charges.columns()}
-        return await self._numbered((await self._create(order, bill.lines)).order)
+        made = (await self._create(order, bill.lines)).order
+        await self._tell_recovery(made, cart)
+        return await self._numbered(made)
 
     async def number_all(self) -> int:
         """Give every order that was loaded without one its number, the oldest first; gives how many there were."""
@@ -272,6 +275,12 @@ class OrderRepository(StatusRepository[Order]):
         await self._reserve(_pieces(items), "cart_id")
         await self.log_of(row, Note(OrderEventKind.CREATED, amount=row.total), Note(OrderEventKind.RESERVED))
         return PlacedOrder(row, items, self.repositories)
+
+    async def _tell_recovery(self, order: Order, cart: Cart) -> None:
+        """Say whose doing the order is, where somebody had been reminded of its cart."""
+        attempts = self.repositories.unscoped.of(RecoveryEventRepository)
+        if await attempts.recover(cart.id, order.id, order.total, order.currency) is not None:
+            await happened(self.repositories, StoreEvent.CART_RECOVERED, [order.store_id], Cart=cart.id, Order=order.id)
 
     async def _numbered(self, order: Order) -> Order:
         """The order with its number: the last that is done, for the counter is locked until the transaction ends (`numbers`)."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, any_, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, any_, bindparam, case, func, or_, select, update
 
 from app.core.batch import many_by
 from app.core.changes import Announced
@@ -13,7 +13,7 @@ from app.core.errors import ErrorCode, UserError
 from app.core.paging import NEWEST_FIRST, Sort
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
-from app.orders.models import Payment, PaymentStatus
+from app.orders.models import Capture, Payment, PaymentStatus
 from app.orders.repository.scope import of_order
 
 MAX_PAYMENTS_SHOWN = 100
@@ -24,11 +24,15 @@ SOURCE = "source"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A wish to pay: through which provider, from which source (a fingerprint of the card's token), under which key of the caller."""
+    """A wish to pay: through which provider, from which source (a fingerprint of the card's token), under which key of the caller.
+
+    Without `capture`, money is taken as the store's setting says.
+    """
 
     provider: str
     source: str
     idempotency_key: str | None = None
+    capture: Capture | None = None
 
 
 class PaymentRepository(StatusRepository[Payment]):
@@ -102,7 +106,8 @@ class PaymentRepository(StatusRepository[Payment]):
     def _taking_unsettled(self) -> Any:
         columns = self.table.c
         time = columns.updated_at.type
-        limit = case((columns.authorized_at.is_(None), bindparam("before", type_=time)), else_=bindparam("authorized_before", type_=time))
+        soon = or_(columns.authorized_at.is_(None), columns.voiding_at.is_not(None))
+        limit = case((soon, bindparam("before", type_=time)), else_=bindparam("authorized_before", type_=time))
         waiting = (columns.status == PaymentStatus.PENDING.value, columns.held_reason.is_(None), columns.updated_at < limit)
         oldest = (
             select(columns.id).where(*waiting).order_by(columns.updated_at).limit(bindparam("row_limit")).with_for_update(skip_locked=True)

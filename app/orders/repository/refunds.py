@@ -75,6 +75,18 @@ class RefundingRepository(SettlementRepository):
         return payment
 
     @transactional
+    async def open_void(self, payment_id: UUID) -> Payment:
+        """A payment whose money is let go of from now on. Raises `UserError`: nothing is set aside for it, or it is held."""
+        payment = await self._payments().get_by_id(payment_id)
+        await self._orders().lock_by_id(payment.order_id)
+        payment = await self._payments().get_by_id(payment_id)
+        if payment.status != PaymentStatus.PENDING or payment.authorized_at is None or payment.held_reason is not None:
+            raise UserError(ErrorCode.INVALID_TRANSITION, f"the payment is {payment.status}, and nothing is set aside for it", "payment_id")
+        if payment.voiding_at is not None:
+            return payment
+        return await self._payments().update_by_id(payment_id, {"voiding_at": self.repositories.now()})
+
+    @transactional
     async def open_refund(self, payment_id: UUID, request: RefundRequest) -> Refund:
         """A new PENDING refund whose amount is set apart, or the one that the same key made before, in whatever state.
 

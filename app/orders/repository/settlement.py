@@ -13,12 +13,15 @@ from sqlalchemy import bindparam, exists, select
 from app.core.errors import ErrorCode, UserError
 from app.core.repository import transactional
 from app.core.security import SYSTEM, Viewer
-from app.orders.models import Capture, Order, OrderEventKind, OrderStatus, Payment, PaymentCreate, PaymentStatus
+from app.orders.models import Capture, HeldResolution, Order, OrderEventKind, OrderStatus, Payment, PaymentCreate, PaymentStatus
 from app.orders.provider import Charge, ChargeState
 from app.orders.repository.events import Note
 from app.orders.repository.orders import OrderRepository
 from app.orders.repository.payments import SOURCE, Attempt
 from app.stores.repository import StoreSettingsRepository
+
+VOIDED = "voided"
+"""Why a payment failed whose money was let go of."""
 
 PAYMENTS = Payment.__table__  # type: ignore[attr-defined]
 
@@ -51,7 +54,7 @@ class SettlementRepository(OrderRepository):
             provider=attempt.provider,
             method=order.payment_method,
             idempotency_key=attempt.idempotency_key,
-            capture=await self._capture_of(order),
+            capture=attempt.capture or await self._capture_of(order),
             metadata={SOURCE: attempt.source},
         )
         return await self.create_payment(id, payment)
@@ -68,7 +71,7 @@ class SettlementRepository(OrderRepository):
             return
         fits = charge.currency == current.currency == order.currency and _suffices(charge, current)
         if charge.state == ChargeState.FAILED:
-            await self._fail(order, current, charge, by)
+            await (self._fail if current.voiding_at is None else self._void)(order, current, charge, by)
         elif not fits:
             await self._hold(order, current, charge, by)
         elif charge.state == ChargeState.SUCCEEDED:
@@ -77,6 +80,40 @@ class SettlementRepository(OrderRepository):
             await self._authorize(order, current, charge, by)
         elif current.transaction_id is None and charge.id is not None:
             await self._payments().update_by_id(current.id, {"transaction_id": charge.id})
+
+    @transactional
+    async def resolve_held(self, payment_id: UUID, charge: Charge, resolution: HeldResolution, by: Viewer) -> Payment:
+        """Let a held payment be one over the money that its provider says, and its order settled with it, or FAILED where it is rejected.
+
+        Raises `UserError`: not held, or the provider does not know yet.
+        """
+        payment = await self._payments().get_by_id(payment_id)
+        order = await self.lock_by_id(payment.order_id)
+        payment = await self._payments().get_by_id(payment_id)
+        if order is None or payment.held_reason is None:
+            raise UserError(ErrorCode.INVALID_TRANSITION, f"the payment is {payment.status}, and not held", "payment_id")
+        if charge.state in (ChargeState.OPEN, ChargeState.PENDING):
+            raise UserError(
+                ErrorCode.PAYMENT_IN_PROGRESS, "the payment provider does not know the outcome yet; try again later", "payment_id"
+            )
+        told = {"resolution": resolution.value, "reason": payment.held_reason, "amount": str(charge.amount), "currency": charge.currency}
+        await self.log_of(order, Note(OrderEventKind.RESOLVED, payment.id, data=told), by=by)
+        real = {"amount": charge.amount, "currency": charge.currency} if charge.state != ChargeState.FAILED else {}
+        payment = await self._payments().update_by_id(payment_id, {"held_reason": None, **real})
+        await self._settle_resolved(order, payment, charge, resolution, by)
+        return await self._payments().get_by_id(payment_id)
+
+    async def _settle_resolved(self, order: Order, payment: Payment, charge: Charge, resolution: HeldResolution, by: Viewer) -> None:
+        if charge.state == ChargeState.FAILED:
+            await self._fail(order, payment, charge, by)
+        elif charge.state == ChargeState.AUTHORIZED:
+            await self._authorize(order, payment, charge, by)
+        elif resolution is HeldResolution.ACCEPT:
+            await self._complete(order, payment, charge, by)
+        else:
+            await self._take(order, payment, charge, by)
+            if self._is_open(order, payment, charge):
+                await self.move_to(order.id, OrderStatus.FAILED, by=by)
 
     @transactional
     async def expire(self, id: UUID, before: datetime) -> bool:
@@ -109,10 +146,20 @@ class SettlementRepository(OrderRepository):
         if self._is_open(order, payment, charge):
             await self.move_to(order.id, OrderStatus.FAILED, by=by)
 
-    async def _complete(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+    async def _void(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+        let_go = {"failure_code": VOIDED, "failure_message": "The money that was set aside has been let go of.", "authorized_at": None}
+        await self._payments().update_status(payment.id, PaymentStatus.FAILED, transaction_id=charge.id, **let_go)
+        await self.log_of(order, Note.of(OrderEventKind.VOIDED, payment), by=by)
+        if self._is_open(order, payment, charge):
+            await self.move_to(order.id, OrderStatus.CANCELLED, by=by)
+
+    async def _take(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
         taken = {"transaction_id": charge.id, "captured_amount": charge.amount}
         await self._payments().update_status(payment.id, PaymentStatus.COMPLETED, **taken)
         await self.log_of(order, Note.of(OrderEventKind.CHARGED, payment, charge.amount, transaction_id=charge.id), by=by)
+
+    async def _complete(self, order: Order, payment: Payment, charge: Charge, by: Viewer) -> None:
+        await self._take(order, payment, charge, by)
         if self._is_open(order, payment, charge):
             await self.move_to(order.id, OrderStatus.COMPLETED, by=by, payment_id=payment.id)
 
