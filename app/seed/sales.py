@@ -84,7 +84,8 @@ class Till:
         self.sales = Sales()
 
     def ring_up(self) -> Sales:
-        """All orders in all states, then the carts that did not become orders. The first shopper buys more than the others do."""
+        """All orders in all states, then the carts that did not become orders. The first shopper buys more than the others do
+        and leaves no cart: what it puts into its cart is all that is there."""
         for story in self._draw.shuffled([story for story, count in ORDERS.items() for _ in range(count)]):
             self._add_order(story)
         for number in range(ABANDONED):
@@ -99,7 +100,7 @@ class Till:
 
     def _leave_cart(self, *, guest: bool) -> None:
         left = self._draw.ago(timedelta(days=6), timedelta(hours=2))
-        owner = {"cart_token_hash": token_hash(new_token())} if guest else {"user_id": self._shopper()}
+        owner = {"cart_token_hash": token_hash(new_token())} if guest else {"user_id": self._draw.one(self._shoppers[1:])}
         self._add_cart(left, self._draw.number(0, 1), CartStatus.ABANDONED, **owner)
 
     def _add_cart(self, started: datetime, store: int, status: CartStatus, **owner: UUID | str) -> tuple[Values, list[Values]]:
