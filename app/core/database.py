@@ -97,6 +97,7 @@ def translated_errors() -> Iterator[None]:
         postgres.InvalidAuthorizationSpecificationError,
         postgres.InvalidCatalogNameError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         OSError,
         TimeoutError,
     ) as error:

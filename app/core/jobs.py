@@ -30,7 +30,9 @@ POLL = timedelta(seconds=5)
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=10)
 HISTORY_KEPT_DAYS = 7
-INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, FailingListenerError)
+INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, FailingListenerError)
+"""What a connection that breaks may look like; asyncpg calls it an internal error where it breaks between two steps of a statement."""
+
 Work = Callable[[], Awaitable[None]]
 JobWork = Callable[[dict[str, Any]], Awaitable[None]]
 
