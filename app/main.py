@@ -374,10 +374,15 @@ class Gateway:
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a browser opens /graphql to look at it, rather than a client to query it."""
-    if request.method not in ("GET", "HEAD") or "text/html" not in request.headers.get("accept", ""):
+    """Whether a browser opens /graphql to look at it, rather than a client to query it.
+
+    A link that carries a query opens it in the page and runs nothing; one to a persisted document is for clients.
+    """
+    accepted = request.headers.get("accept", "")
+    if request.method not in ("GET", "HEAD") or "text/html" not in accepted:
         return False
-    return not any(name in request.query_params for name in ("query", "documentId", "id", "extensions"))
+    for_clients = ("documentId", "id", "extensions", *(("query",) if "json" in accepted else ()))
+    return not any(name in request.query_params for name in for_clients)
 
 
 def checks(resources: Resources) -> dict[str, Check]:

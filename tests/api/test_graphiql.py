@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
@@ -266,6 +266,10 @@ class GraphiQL:
         driver.get(url)
         self.wait_for(".graphiql-query-editor .view-line", "products")
 
+    def follow(self, **parameters: str) -> None:
+        """Open a link to the page that carries something."""
+        self._driver.get(f"{self._driver.current_url}?{urlencode(parameters)}")
+
     def text(self, selector: str) -> str:
         # Monaco draws spaces as no-break spaces.
         parts = self._driver.find_elements(By.CSS_SELECTOR, selector)
@@ -341,6 +345,16 @@ def test_a_query_runs_by_button_and_by_keyboard(graphiql: GraphiQL) -> None:
     graphiql.run_by_keyboard()
     graphiql.wait_for(ANSWER, "Headband 7")
     assert any("worker" in url for url in graphiql.requests())
+    graphiql.assert_clean()
+
+
+def test_a_link_brings_a_query_that_runs_when_asked_to(graphiql: GraphiQL) -> None:
+    graphiql.follow(query="query Linked($n: Int!) { products(first: $n) { nodes { name } } }", variables='{"n": 3}')
+    graphiql.wait_for(".graphiql-query-editor .view-line", "Linked")
+    assert "Headband" not in graphiql.text(ANSWER)
+    graphiql.run()
+    graphiql.wait_for(ANSWER, "Headband 3")
+    assert "Headband 4" not in graphiql.text(ANSWER)
     graphiql.assert_clean()
 
 

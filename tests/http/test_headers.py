@@ -30,6 +30,13 @@ async def test_the_page_keeps_its_own_policy_and_may_not_be_framed(anonymous: Ca
     assert "script-src 'nonce-" in policy
 
 
+async def test_a_link_with_a_query_opens_the_page_in_a_browser_and_runs_for_a_client(anonymous: Caller) -> None:
+    browser, client = "text/html,application/xhtml+xml,*/*;q=0.8", "application/json, text/html;q=0.1"
+    link = f"/graphql?query={HELLO}"
+    assert "<title>GraphiQL" in (await anonymous.http.get(link, headers={"Accept": browser})).text
+    assert (await anonymous.http.get(link, headers={"Accept": client})).json()["data"] == {"__typename": "Query"}
+
+
 @pytest.fixture(scope="module")
 async def production(postgres: str, migrated: str) -> AsyncIterator[Caller]:
     async with (

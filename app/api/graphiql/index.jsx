@@ -34,11 +34,16 @@ const fetcher = createGraphiQLFetcher({
   enableIncrementalDelivery: false,
 });
 
+// A link may bring a query and its variables: they are shown, and run when asked to.
+const given = new URLSearchParams(location.search);
+
 createRoot(document.getElementById("graphiql")).render(
   <GraphiQL
     fetcher={fetcher}
     storage={storage}
     defaultQuery={DEFAULT_QUERY}
+    initialQuery={given.get("query") ?? undefined}
+    initialVariables={given.get("variables") ?? undefined}
     defaultEditorToolsVisibility="headers"
     isHeadersEditorEnabled
     shouldPersistHeaders={false}
