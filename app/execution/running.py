@@ -1,7 +1,7 @@
 """Runs the statements of root fields that are ready."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -13,6 +13,7 @@ from app.core.metrics import Metrics
 from app.core.operation import record
 from app.core.statement import Statement
 from app.execution.fill import Filler
+from app.execution.lookups import Lookups
 from app.execution.pace import Pace, lanes
 from app.execution.plan import Root
 from app.execution.refusal import Refused
@@ -20,20 +21,51 @@ from app.execution.together import together
 from app.execution.values import ANOMALY
 
 NOTHING = b"null"
+QUICK_SECONDS = 0.005
+"""What a look-up may take that waits for others like it; a longer one is worth a connection of its own."""
+
+
+class Shared:
+    """The statement for the rows of many ids that stands for the one of a single row."""
+
+    def __init__(self, one: Statement, many: Statement, id_name: str, ids_name: str) -> None:
+        self._text = many.text
+        self._id_at = one.names.index(id_name)
+        self._ids_at = many.names.index(ids_name)
+        self._arguments = [many.fixed.get(name) for name in many.names]
+        self._taken = [(n, one.names.index(name)) for n, name in enumerate(many.names) if name != ids_name and name not in many.fixed]
+
+    def common(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        """What all who share a run of it have in common: the arguments for a single row but the id."""
+        rest = (*arguments[: self._id_at], *arguments[self._id_at + 1 :])
+        return tuple(tuple(value) if isinstance(value, list) else value for value in rest)
+
+    def query(self, arguments: Sequence[Any], ids: Sequence[UUID]) -> tuple[str, list[Any]]:
+        """The statement for these ids, with the arguments for a single row otherwise."""
+        found = list(self._arguments)
+        for number, source in self._taken:
+            found[number] = arguments[source]
+        found[self._ids_at] = ids
+        return self._text, found
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What runs for one root field and one shape of its arguments."""
+    """What runs for one root field and one shape of its arguments; `share` makes the statement that looks several of its rows up."""
 
     statement: Statement
     root: Root
     filler: Filler | None = None
+    share: Callable[[Statement], Shared] | None = None
     pace: Pace = field(default_factory=Pace)
 
     @cached_property
     def entity(self) -> str:
         return self.root.body.repository
+
+    @cached_property
+    def shared(self) -> Shared | None:
+        return self.share(self.statement) if self.share is not None else None
 
     @cached_property
     def operation(self) -> str:
@@ -93,6 +125,7 @@ class Runner:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._lookups = Lookups()
 
     async def parts(self, bound: Bound, repositories: Any) -> list[bytes]:
         """The root fields: one after the other, or over several connections at once where that saves time."""
@@ -110,9 +143,33 @@ class Runner:
 
     async def _part(self, root: bytes | Run | Rows, repositories: Any) -> bytes:
         if isinstance(root, Run):
-            rows = await self._rows(root, repositories)
+            rows = await self._rows(root, repositories) if root.id is None else await self._row(root, root.id, repositories)
             return root.head + await root.prepared.finished(rows[0][0] if rows else None, repositories)
         return root if isinstance(root, bytes) else await self._nodes(root, repositories)
+
+    async def _row(self, run: Run, id: UUID, repositories: Any) -> Sequence[Any]:
+        """The row of an id, perhaps found together with those that others look up."""
+        prepared, session = run.prepared, repositories.session
+        alone = session.current_transaction is not None or prepared.pace.seconds > QUICK_SECONDS
+        shared = None if alone else prepared.shared
+        if shared is None:
+            return await self._rows(run, repositories)
+        common = shared.common(run.arguments)
+        return await self._lookups.find(
+            (prepared, common),
+            id,
+            lambda: self._rows(run, repositories),
+            lambda ids: self._many(prepared, session, shared.query(run.arguments, ids), len(ids)),
+        )
+
+    async def _many(self, prepared: Prepared, session: Any, query: tuple[str, Sequence[Any]], count: int) -> Sequence[Any]:
+        """The rows of many ids, each of which counts as if it had been looked up by itself."""
+        started = time.perf_counter()
+        rows: Sequence[Any] = await session.compose(*query)
+        seconds = time.perf_counter() - started
+        for _ in range(count):
+            record(self._metrics, prepared.entity, prepared.operation, "success", seconds)
+        return rows
 
     async def _nodes(self, nodes: Rows, repositories: Any) -> bytes:
         found = [NOTHING] * nodes.count

@@ -10,6 +10,7 @@ What depends on what, from the rarest to the most frequent change:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -32,14 +33,14 @@ from app.core.errors import BadInput, Unavailable
 from app.core.metrics import Metrics
 from app.core.repository import ListQuery
 from app.core.security import Viewer
-from app.core.statement import compile_statement
+from app.core.statement import Statement, compile_statement
 from app.execution.arguments import NO_VARIABLES, QuickVariables, quick_variables, uses_variables
 from app.execution.declarations import Declarations, Where
 from app.execution.fill import Filler
 from app.execution.plan import Ask, NodeRoot, Paged, Plan, PlannedRoot, Planner, Root, TypeName, admit_key
 from app.execution.refusal import Refused
-from app.execution.running import NOTHING, Bound, Prepared, Rows, Run, Runner
-from app.execution.statement import KEYS, Composer, prefix
+from app.execution.running import NOTHING, Bound, Prepared, Rows, Run, Runner, Shared
+from app.execution.statement import BY_ID, KEYS, Composer, prefix
 
 MOST_OUTLINES = 1000
 MOST_PLANS = 16
@@ -288,7 +289,14 @@ def prepare(root: Root, queries: Sequence[Any], repositories: Any) -> Prepared:
         composed = composer.page(root.body)
     else:
         composed = composer.rows(root.body) if queries[0] == KEYS else composer.row(root.body)
-    return Prepared(compile_statement(composed), root, Filler(root.body, repositories) if root.fills else None)
+    share = partial(_share, root, repositories) if queries == [BY_ID] else None
+    return Prepared(compile_statement(composed), root, Filler(root.body, repositories) if root.fills else None, share)
+
+
+def _share(root: Root, repositories: Any, one: Statement) -> Shared:
+    many = compile_statement(Composer(repositories, [KEYS]).rows(root.body))  # type: ignore[arg-type]
+    (id_name,) = (name for name in one.names if name.startswith(prefix(0)))
+    return Shared(one, many, id_name, prefix(0) + KEYS)
 
 
 class DirectiveReader(Visitor):

@@ -58,6 +58,9 @@ PLACE, TOTAL = "#place", "#total"
 KEYS = "keys"
 """What stands for the filter of rows that are looked up by their keys, and the name of that parameter."""
 
+BY_ID = ("and", ("and", ("eq", "id", "f1")))
+"""The shape of a filter that finds a single row by its id alone."""
+
 
 class Composer:
     """Composes the statement of one root field. `queries` are its asks as they were read, by number."""
@@ -85,7 +88,7 @@ class Composer:
         return select(select(_row(whole)).select_from(found).scalar_subquery()).select_from(keys).order_by(keys.c.place)
 
     def _first(self, repository: Repository[Any], table: FromClause, shape: Any) -> Select[Any]:
-        if shape == ("and", ("and", ("eq", "id", "f1"))):
+        if shape == BY_ID:
             return select(table).where(repository.matching(table, shape, prefix(0)))
         sorts = with_tie_break(()) if "created_at" in repository.columns else (Sort("id"),)
         return repository.listed(table, ListShape(shape, sorts), prefix(0), 1)
