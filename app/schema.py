@@ -27,11 +27,13 @@ from app.engagement.subscriptions import NotificationSubscription
 from app.orders.mutations import OrderMutation
 from app.orders.queries import OrderQuery
 from app.orders.subscriptions import OrderSubscription
+from app.quality.mutations import QualityMutation
+from app.quality.queries import QualityQuery
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
 Query: Any = merge_types(
-    "Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, EngagementQuery, AnalyticsQuery)
+    "Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, EngagementQuery, AnalyticsQuery, QualityQuery)
 )
 Mutation: Any = merge_types(
     "Mutation",
@@ -44,6 +46,7 @@ Mutation: Any = merge_types(
         OrderMutation,
         EngagementMutation,
         AnalyticsMutation,
+        QualityMutation,
     ),
 )
 Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))

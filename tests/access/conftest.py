@@ -89,3 +89,6 @@ async def _settle(world: World) -> None:
     sent = {"event_id": uuid4(), "event_type": "ORDER_CREATED", "payload": f'{{"note": "{MARK}"}}', "next_attempt_at": datetime.now(UTC)}
     world.victims["WebhookDelivery"] = await world.insert("webhook_deliveries", webhook_id=key(world.victims["Webhook"]), **sent)
     world.victims["UserEvent"] = await world.event(victim, CLOSED)
+    checked = {"table_name": "orders", "check_type": "NULL_CHECK", "check_name": "orders_null_check"}
+    world.victims["QualityValidation"] = await world.insert("quality_validations", **checked)
+    world.victims["QualityAnomaly"] = await world.insert("quality_anomalies", type="MISSING_DATA", table_name="orders")

@@ -26,8 +26,8 @@ SCHEMA = create_schema()._schema
 REFUSALS = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "BAD_USER_INPUT"}
 DEPTH = 3
 _numbers = count(1)
-OPEN_TO = {("rival", "Role"), ("rival", "RolePermission")}
-"""Roles are the platform's: whoever may read roles reads all of them."""
+OPEN_TO = {("rival", name) for name in ("Role", "RolePermission", "QualityValidation", "QualityAnomaly")}
+"""Roles and the quality of the data are the platform's: whoever may read any of them reads all; others' rows are ids there."""
 
 
 # --- The walk
@@ -351,6 +351,10 @@ async def _read_notification(world: World, _: Person) -> dict[str, Any]:
     return {"id": await world.insert("notifications", user_id=key(world.victim.own["User"]), type="order", message=MARK)}
 
 
+async def _anomaly(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.insert("quality_anomalies", type="DUPLICATE", table_name="orders")}
+
+
 ATTACKS = {
     "sendNotification.input.userId": [Attack(_sent_notification, "administrator")],
     "markNotificationAsRead.input.id": [Attack(_read_notification)],
@@ -396,6 +400,7 @@ ATTACKS = {
     "capturePayment.input.paymentId": [Attack(_captured_payment, "administrator")],
     "voidPayment.input.paymentId": [Attack(_captured_payment, "administrator")],
     "resolveHeldPayment.input.paymentId": [Attack(_held_payment, "administrator")],
+    "resolveQualityAnomaly.input.id": [Attack(_anomaly, "administrator")],
     "trackEvents.input.events.storeId": [Attack(_event_of_hidden_store, None)],
     "trackEvents.input.storeId": [Attack(_events_of_hidden_store, None)],
 }
