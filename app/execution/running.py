@@ -26,14 +26,13 @@ QUICK_SECONDS = 0.005
 
 
 class Shared:
-    """The statement for the rows of many ids that stands for the one of a single row."""
+    """The statement for the rows of many ids that stands for `one`, which is for a single row; made when first needed, by `many`."""
 
-    def __init__(self, one: Statement, many: Statement, id_name: str, ids_name: str) -> None:
-        self._text = many.text
+    def __init__(self, one: Statement, id_name: str, many: Callable[[], Statement], ids_name: str) -> None:
+        self._one = one
         self._id_at = one.names.index(id_name)
-        self._ids_at = many.names.index(ids_name)
-        self._arguments = [many.fixed.get(name) for name in many.names]
-        self._taken = [(n, one.names.index(name)) for n, name in enumerate(many.names) if name != ids_name and name not in many.fixed]
+        self._make_many = many
+        self._ids_name = ids_name
 
     def common(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """What all who share a run of it have in common: the arguments for a single row but the id."""
@@ -42,30 +41,27 @@ class Shared:
 
     def query(self, arguments: Sequence[Any], ids: Sequence[UUID]) -> tuple[str, list[Any]]:
         """The statement for these ids, with the arguments for a single row otherwise."""
-        found = list(self._arguments)
-        for number, source in self._taken:
-            found[number] = arguments[source]
-        found[self._ids_at] = ids
-        return self._text, found
+        given = {name: value for name, value in zip(self._one.names, arguments, strict=True) if name not in self._one.fixed}
+        return self._many.text, self._many.arguments(given | {self._ids_name: ids})
+
+    @cached_property
+    def _many(self) -> Statement:
+        return self._make_many()
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What runs for one root field and one shape of its arguments; `share` makes the statement that looks several of its rows up."""
+    """What runs for one root field and one shape of its arguments, and what may run for several of its rows."""
 
     statement: Statement
     root: Root
     filler: Filler | None = None
-    share: Callable[[Statement], Shared] | None = None
+    shared: Shared | None = None
     pace: Pace = field(default_factory=Pace)
 
     @cached_property
     def entity(self) -> str:
         return self.root.body.repository
-
-    @cached_property
-    def shared(self) -> Shared | None:
-        return self.share(self.statement) if self.share is not None else None
 
     @cached_property
     def operation(self) -> str:

@@ -10,7 +10,6 @@ What depends on what, from the rarest to the most frequent change:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -289,14 +288,14 @@ def prepare(root: Root, queries: Sequence[Any], repositories: Any) -> Prepared:
         composed = composer.page(root.body)
     else:
         composed = composer.rows(root.body) if queries[0] == KEYS else composer.row(root.body)
-    share = partial(_share, root, repositories) if queries == [BY_ID] else None
-    return Prepared(compile_statement(composed), root, Filler(root.body, repositories) if root.fills else None, share)
+    statement = compile_statement(composed)
+    shared = _shared(root, statement, repositories) if queries == [BY_ID] else None
+    return Prepared(statement, root, Filler(root.body, repositories) if root.fills else None, shared)
 
 
-def _share(root: Root, repositories: Any, one: Statement) -> Shared:
-    many = compile_statement(Composer(repositories, [KEYS]).rows(root.body))  # type: ignore[arg-type]
+def _shared(root: Root, one: Statement, repositories: Any) -> Shared:
     (id_name,) = (name for name in one.names if name.startswith(prefix(0)))
-    return Shared(one, many, id_name, prefix(0) + KEYS)
+    return Shared(one, id_name, lambda: compile_statement(Composer(repositories, [KEYS]).rows(root.body)), prefix(0) + KEYS)  # type: ignore[arg-type]
 
 
 class DirectiveReader(Visitor):
