@@ -32,6 +32,7 @@ from app.seed import seed_demo
 from tests.clickhouse_server import ClickHouseServer
 from tests.redis_server import RedisServer
 from tests.serving import data_folder, settings_for
+from tests.specification.contents import checklist
 
 Insert = Callable[..., Awaitable[UUID]]
 
@@ -47,8 +48,12 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests counted: of each what it recorded as the property `figures`, and the sums of what several recorded as `counts`."""
+    """Print what tests counted: of each what it recorded as the property `figures`, and the sums of what several recorded as `counts`.
+
+    Then the specification's operations, of those that recorded which one they walked through.
+    """
     totals: dict[str, Counter[str]] = {}
+    walked: dict[str, list[tuple[str, str]]] = {"passed": [], "failed": []}
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties if report.when == "call" else ():
             if name == "figures":
@@ -56,6 +61,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             elif name == "counts":
                 title, counted = value
                 totals.setdefault(title, Counter()).update(counted)
+            elif name == "operation":
+                operation, way = value
+                walked[report.outcome].append((operation, way))
+    for line in checklist(walked["passed"], walked["failed"]):
+        terminalreporter.write_line(line)
     for title, total in totals.items():
         terminalreporter.write_line(f"{title}: {', '.join(f'{name} {count:g}' for name, count in total.items())}")
 
