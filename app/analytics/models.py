@@ -41,6 +41,13 @@ class VisitStep(StrEnum):
     CHECKOUT_STARTED = "CHECKOUT_STARTED"
 
 
+class EventSource(StrEnum):
+    """Who tells of an event: only what the platform tells of carts, orders and revenue is counted, since anybody can send the others."""
+
+    CLIENT = "client"
+    PLATFORM = "platform"
+
+
 @dataclass(frozen=True, slots=True)
 class UserEvent:
     """One event as ClickHouse keeps it; the fields are the table's columns, in its order.
@@ -65,6 +72,7 @@ class UserEvent:
     ip_address: str | None
     is_error: bool
     error_msg: str | None
+    source: EventSource = EventSource.CLIENT
 
 
 UserEvent.model = UserEvent

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import BigInteger, Integer, LargeBinary, Uuid, bindparam, func, insert, select
 
-from app.analytics.models import COLUMNS, EventSpool, UserEvent
+from app.analytics.models import COLUMNS, EventSource, EventSpool, UserEvent
 from app.core.clickhouse import ClickHouse
 from app.core.clickhouse_lists import KINDS, MOMENT, beyond, condition, ordering
 from app.core.database import Session
@@ -93,7 +93,7 @@ class UserEventRepository(Instrumented):
     async def _rows(self, conditions: str, values: Mapping[str, Any], limit: int, tail: str = "") -> list[UserEvent]:
         query = f"{ROWS} WHERE {self._scope()} AND {conditions} {tail} LIMIT {{row_limit:UInt32}}"
         rows = await self.clickhouse.fetch(query, self._bind({**values, "row_limit": limit}))
-        return [UserEvent(**{**row, "metadata": orjson.loads(row["metadata"])}) for row in rows]
+        return [UserEvent(**{**row, "metadata": orjson.loads(row["metadata"]), "source": EventSource(row["source"])}) for row in rows]
 
     def _scope(self) -> str:
         if self.viewer.sees_everything:

@@ -17,6 +17,8 @@ from app.api.permissions import requires
 from app.api.relations import to_one
 from app.stores.types import Store
 
+strawberry.enum(models.EventSource, description="Who tells of an event: a client, or the platform itself.")
+
 
 def _received_at(root: models.UserEvent) -> datetime:
     return root.received_at
@@ -39,6 +41,7 @@ class UserEvent(Node):
     ip_address: str | None
     is_error: bool
     error_msg: str | None
+    source: models.EventSource
     user: User | None = to_one("users", "find_known_by_ids", key="user_id", access=requires("users:read"))
     store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
 

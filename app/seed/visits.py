@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from app.analytics.models import EventType, VisitStep
+from app.analytics.models import EventSource, EventType, VisitStep
 from app.api.scalars import encode_id
 from app.carts.models import Cart, CartItem, CartStatus
 from app.catalog.models import Product, ProductStatus
@@ -82,7 +82,8 @@ class Visit:
         event = {"event_type": event_type, "page_url": f"https://{self.store.domain}{path}", "metadata": metadata or {}, **more}
         whose = {"store_id": self.store.id, "user_id": self.user_id, "session_id": self.session_id}
         where = {"user_agent": self.user_agent, "ip_address": self.ip_address, "timestamp": self.now}
-        self.events.append({**whose, **where, "is_error": False, "error_msg": None, **event})
+        source = EventSource.PLATFORM if event_type in EventType.__members__ else EventSource.CLIENT
+        self.events.append({**whose, **where, "is_error": False, "error_msg": None, "source": source, **event})
 
 
 class Doorkeeper:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from app.analytics.models import EventSource
 from app.core.cache import Cache, memory_backend
 from app.core.clickhouse import ClickHouse
 from app.core.database import Database
@@ -43,5 +44,6 @@ def event(number: int = 0, **given: Any) -> dict[str, Any]:
         "ip_address": "192.0.2.1",
         "is_error": False,
         "error_msg": None,
+        "source": EventSource.CLIENT,
     }
     return {**made, **given}
