@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -49,6 +48,7 @@ from app.api.request import FastRequest
 from app.api.response_cache import ResponseCache
 from app.api.trusted_documents import TrustedDocuments, read_manifest
 from app.api.warming import Warming
+from app.api.whole import CrossOrigin
 from app.carts.guests import GuestCarts
 from app.core.answers import MemoryAnswers, SharedAnswers
 from app.core.cache import Cache
@@ -202,7 +202,7 @@ class Gateway:
         if self._settings.cors_origins:
             stack.append(
                 Middleware(
-                    CORSMiddleware,
+                    CrossOrigin,
                     allow_origins=list(self._settings.cors_origins),
                     allow_methods=["GET", "POST"],
                     allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Cart-Token", *CSRF_HEADERS],

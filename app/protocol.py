@@ -27,6 +27,11 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.request import HEADS
+from app.api.whole import WHOLE
+
+EXTENSIONS: dict[str, dict[object, object]] = {WHOLE: {}}
+CLOSING = (b"connection", b"close")
+"""The header of an answer after which the connection ends."""
 
 MOST_WAITING = 64 * 1024
 """Bytes that wait for the end of the turn. Beyond, they are written at once, so that the transport can tell a fast writer to pause."""
@@ -80,6 +85,7 @@ class HTTPProtocol(Impatience, HttpToolsProtocol):
         scope["method"] = parser.get_method().decode("ascii")
         path, scope["raw_path"], scope["query_string"] = target(self.url)
         scope["path"] = self.root_path + path
+        scope["extensions"] = EXTENSIONS
         self.cycle = Cycle(self, scope)
         task = self.loop.create_task(self.cycle.run_asgi(self.app))
         self.tasks.add(task)
@@ -130,7 +136,7 @@ def line(name: bytes, value: bytes) -> bytes:
 
 
 class Cycle(RequestResponseCycle):
-    """One request and its answer, which leaves as a whole where it is there as a whole."""
+    """One request and its answer, which leaves as a whole where it comes as a whole (`api.whole`)."""
 
     def __init__(self, protocol: HTTPProtocol, scope: Any) -> None:
         super().__init__(
@@ -146,40 +152,24 @@ class Cycle(RequestResponseCycle):
             keep_alive=protocol.parser.should_keep_alive(),
             on_response=protocol.on_response_complete,
         )
-        self._start: Any = None
-        """The head of the answer, which waits for its body."""
-        self._size = b""
 
     async def send(self, message: Any) -> None:
-        start = self._start
-        if start is None:
-            if message["type"] == "http.response.start" and self._may_wait(message):
-                self._start = message
-            else:
-                await super().send(message)
-            return
-        self._start = None
-        if message["type"] == "http.response.body" and self._is_whole(message):
-            self._answer(start, message.get("body", b""))
-        else:
-            await super().send(start)
+        if message["type"] != WHOLE:
             await super().send(message)
+        elif self._is_usual(message["headers"]):
+            self._answer(message)
+        else:
+            await super().send({"type": "http.response.start", "status": message["status"], "headers": message["headers"]})
+            await super().send({"type": "http.response.body", "body": message["body"], "more_body": False})
 
-    def _may_wait(self, start: Any) -> bool:
-        """Whether the body is sure to come at once, and nothing is left to uvicorn."""
-        names = dict(start["headers"])
-        self._size = names.get(b"content-length", b"")
-        usual = self._size and b"connection" not in names and self.scope["method"] != "HEAD"
-        return bool(usual) and not (self.response_started or self.access_log)
+    def _is_usual(self, headers: Any) -> bool:
+        waits = self.flow.write_paused or self.disconnected or self.response_started
+        return not (waits or self.access_log or self.scope["method"] == "HEAD" or CLOSING in headers)
 
-    def _is_whole(self, message: Any) -> bool:
-        size = b"%d" % len(message.get("body", b""))
-        return size == self._size and not (message.get("more_body") or self.disconnected or self.flow.write_paused)
-
-    def _answer(self, start: Any, body: bytes) -> None:
-        lines = b"".join([line(*header) for header in (*self.default_headers, *start["headers"])])
+    def _answer(self, whole: Any) -> None:
+        lines = b"".join([line(*header) for header in (*self.default_headers, *whole["headers"])])
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        cast(GatheringTransport, self.transport).write_whole(STATUS_LINE[start["status"]] + lines + end + body)
+        cast(GatheringTransport, self.transport).write_whole(STATUS_LINE[whole["status"]] + lines + end + whole["body"])
         self.response_started = self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:

@@ -4,7 +4,7 @@ What a token stands for is remembered for a few seconds, so that a busy session 
 process forget it at once when a session ends or a key is revoked, or an account, a role or a permission changes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -34,6 +34,7 @@ class Authenticator:
         self._api_keys = api_keys
         self._idle = timedelta(seconds=idle)
         self._known: dict[str, Known] = {}
+        """By token: the requests that are being answered hold theirs in memory as well."""
 
     @classmethod
     def from_settings(cls, settings: Settings, api_keys: ApiKeys) -> Self:
@@ -43,20 +44,19 @@ class Authenticator:
         """The viewer of a request. Raises `AccessDenied` for a token that is not, or no longer, good."""
         if token is None:
             return ANONYMOUS
-        hashed = token_hash(token)
         generation = repositories.cache.generation(VIEWERS)
-        found = self._known.get(hashed)
+        found = self._known.get(token)
         if found is None or found.generation != generation or found.good_until <= repositories.now():
-            self._known.pop(hashed, None)
-            found = await self._find(repositories, token, generation)
-            self._remember(hashed, found)
+            self._known.pop(token, None)
+            found = _unchanged(found, await self._find(repositories, token, generation))
+            self._remember(token, found)
         return found.viewer
 
-    def _remember(self, hashed: str, known: Known) -> None:
+    def _remember(self, token: str, known: Known) -> None:
         """Those looked up longest ago are forgotten first."""
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
-        self._known[hashed] = known
+        self._known[token] = known
 
     async def admit(self, repositories: Any, opened: Opened) -> SignedIn:
         """Whom a session that has just begun stands for."""
@@ -71,3 +71,8 @@ class Authenticator:
         if holder.untouched:
             await repositories.user_sessions.update_last_activity(holder.id)
         return known(holder, repositories.now(), generation, session_id=holder.id)
+
+
+def _unchanged(before: Known | None, now: Known) -> Known:
+    """What is known now, of the same viewer where nothing about it has changed: what is kept by viewer is found by identity then."""
+    return replace(now, viewer=before.viewer) if before is not None and before.viewer == now.viewer else now

@@ -36,6 +36,7 @@ from app.api.request import (
 )
 from app.api.response_cache import ResponseCache, place_of
 from app.api.trusted_documents import TrustedDocuments
+from app.api.whole import WholeResponse
 from app.core.deadline import TimeLimit
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
@@ -206,10 +207,10 @@ class GraphQLEndpoint:
         bound = self._compiled.prepare(document.text, document.node, operation, parameters.variables, context)
         if bound is None:
             return None
-        extensions = b',"extensions":%b}' % orjson.dumps(self._extensions(document, parameters)) if self._options.show_cost else b""
+        end = b',"extensions":%b}' % orjson.dumps(self._extensions(document, parameters)) if self._options.show_cost else b"}"
         policy = self._policy(document, operation, context)
         place = place_of(bound, policy, document.text, parameters.operation_name, parameters.variables)
-        return ReadyQuery(self._compiled, bound, extensions, ENTRY_BYTES + BYTES_PER_BYTE * size, policy, place, self._edge.cache)
+        return ReadyQuery(self._compiled, bound, end, ENTRY_BYTES + BYTES_PER_BYTE * size, policy, place, self._edge.cache)
 
     def _policy(self, document: Document, operation: OperationDefinitionNode, context: Context) -> Policy:
         return self._edge.cache.policy(document, operation, context.viewer) if self._edge.cache else NEVER
@@ -299,12 +300,12 @@ def _response(body: dict[str, Any], media_type: str, status: int, headers: Mappi
     if media_type == EVENT_STREAM:
         media_type = RESPONSE_JSON
     encoded = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
-    return Response(
+    return WholeResponse(
         encoded, status, {**headers, "Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store", "Vary": "Accept"}
     )
 
 
-class Composed(Response):
+class Composed(WholeResponse):
     """A response of JSON that is there already, with its headers as they go over the wire."""
 
     def __init__(self, body: bytes, media_type: str) -> None:

@@ -13,6 +13,7 @@ from uuid_utils import uuid7
 
 from app.api.errors import INTERNAL_SERVER_ERROR
 from app.api.request import Head, head_of
+from app.api.whole import WHOLE
 from app.core.metrics import Metrics
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}", re.ASCII)
@@ -21,6 +22,9 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 OTHER = "other"
 STREAMED_AFTER = "streamed_after"
 """Under which name the state of a request has when its answer began to stream: what comes then is no time that an answer took."""
+
+HEADED = frozenset({"http.response.start", WHOLE})
+"""Messages with the head of an answer."""
 
 MOST_KINDS = 1000
 """Sets of header names that answers come with; there are a few dozen."""
@@ -121,7 +125,7 @@ class Exchange:
             self._requests.record(self._scope["method"], self._scope["path"], self._status, seconds)
 
     async def _respond(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in HEADED:
             self._status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self._id.encode()), *self._requests.missing(message["headers"])]
         await self._send(message)

@@ -31,13 +31,13 @@ MAX_BODY = 16 * 1024
 class ReadyQuery:
     """A query that is ready to run for one viewer.
 
-    `extensions`: what its answer ends with after the data, closing brace included. `size`: about how many bytes it takes. `policy` says
+    `end`: what its answer ends with after the data, closing brace included. `size`: about how many bytes it takes. `policy` says
     for how long the answer may be kept, `place` where it is, if it is kept at all.
     """
 
     compiled: CompiledExecution
     bound: Bound
-    extensions: bytes
+    end: bytes
     size: int
     policy: Policy = NEVER
     place: Place | None = None
@@ -46,12 +46,8 @@ class ReadyQuery:
     def answer(self, repositories: Any) -> Awaitable[bytes | None]:
         """The response's body; None where resolvers must give it. Raises `Unavailable`."""
         if self.cache is None or self.place is None:
-            return self._made(repositories)
-        return self.cache.answer(self.place, partial(self._made, repositories))
-
-    async def _made(self, repositories: Any) -> bytes | None:
-        answer = await self.compiled.run(self.bound, repositories)
-        return answer[:-1] + self.extensions if answer and self.extensions else answer
+            return self.compiled.run(self.bound, repositories, self.end)
+        return self.cache.answer(self.place, partial(self.compiled.run, self.bound, repositories, self.end))
 
 
 class RepeatedQueries:

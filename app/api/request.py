@@ -107,12 +107,20 @@ HEADS = "heads"
 """Under which name the state of a request has the last head of its connection, in a list of one, where the server keeps it."""
 
 
+HEAD = "head"
+"""Under which name the state of a request has its own head, once anybody has asked for it."""
+
+
 def head_of(scope: Scope) -> Head:
     """The head of a request: the one of the request before, where it said the same."""
-    kept: list[Head] = scope.setdefault("state", {}).setdefault(HEADS, [])
-    if not kept or kept[0].given != scope["headers"]:
-        kept[:] = [Head(scope)]
-    return kept[0]
+    state = scope.setdefault("state", {})
+    found: Head | None = state.get(HEAD)
+    if found is None:
+        kept: list[Head] = state.setdefault(HEADS, [])
+        if not kept or kept[0].given != scope["headers"]:
+            kept[:] = [Head(scope)]
+        found = state[HEAD] = kept[0]
+    return found
 
 
 class FastRequest(Request):

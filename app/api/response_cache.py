@@ -6,7 +6,7 @@ Only what compiled execution composed is kept: it has no errors, and says which 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -81,15 +81,14 @@ class ResponseCache:
 
 def place_of(bound: Bound, policy: Policy, text: str, name: str | None, variables: Mapping[str, Any]) -> Place | None:
     """Where the answer to a query is kept for everybody; None where it is private, or made of tables whose changes nobody tells."""
-    runs = [run for root in bound if not isinstance(root, bytes) for run in root.runs]
-    if policy.max_age == 0 or policy.private or not TAGGED.issuperset(_tables(runs)):
+    if policy.max_age == 0 or policy.private or not TAGGED.issuperset(_tables(bound.runs)):
         return None
     asked = orjson.dumps([text, name, variables], option=orjson.OPT_SORT_KEYS)
-    tags = sorted({found for run in runs for found in tags_of(run)})
+    tags = sorted({found for run in bound.runs for found in tags_of(run)})
     return Place(sha256(asked).hexdigest(), tuple(tags), policy.max_age)
 
 
-def _tables(runs: list[Run]) -> set[str]:
+def _tables(runs: Iterable[Run]) -> set[str]:
     return {table for run in runs for table in run.prepared.statement.reads}
 
 

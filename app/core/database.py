@@ -67,14 +67,14 @@ class Stopwatch:
     """Adds up the seconds that go by while something is awaited."""
 
     def __init__(self, add: Callable[[float], object]) -> None:
-        self._add = add
+        self.add = add
 
     async def of(self, awaited: Awaitable[T]) -> T:
         started = time.perf_counter()
         try:
             return await awaited
         finally:
-            self._add(time.perf_counter() - started)
+            self.add(time.perf_counter() - started)
 
 
 @contextmanager
@@ -306,7 +306,11 @@ class Database:
             prepared = known.get(text)
             if prepared is None:
                 prepared = await _prepared(connection, text, known)
-            rows: Sequence[Any] = await self._statements.of(prepared.fetch(arguments))
+            started = time.perf_counter()
+            try:
+                rows: Sequence[Any] = await prepared.fetch(arguments)
+            finally:
+                self._statements.add(time.perf_counter() - started)
         except BaseException:
             await lender.replace(connection)
             with translated_errors():

@@ -76,7 +76,10 @@ class LocalCounters(Storage, SlidingWindowCounterSupport):
         """One unit, and how its key stands then: in one step what the library's strategy says in two, for a tenth of the CPU."""
         expiry, amount = item.get_expiry(), item.amount
         number, share = self._moment(expiry)
-        window = self._window((item.namespace, amount, expiry, who), number)
+        key = (item.namespace, amount, expiry, who)
+        window = self._windows.get(key)
+        if window is None or window.number != number:
+            window = self._window(key, number)
         used, resets = window.current, share * expiry
         if window.previous:
             used += int(window.previous * share)

@@ -19,12 +19,12 @@ class Tally(Collector):
     """Counts for children of metrics. Registered before the metrics themselves, it tells them all before they are read."""
 
     def __init__(self) -> None:
-        self._counts: dict[Counter | Gauge, float] = {}
+        self._counts: defaultdict[Counter | Gauge, float] = defaultdict(float)
         self._times: defaultdict[Histogram, list[float]] = defaultdict(list)
         self._waits = False
 
     def count(self, what: Counter | Gauge, amount: float = 1) -> None:
-        self._counts[what] = self._counts.get(what, 0) + amount
+        self._counts[what] += amount
         if not self._waits:
             self._wait()
 
@@ -36,7 +36,7 @@ class Tally(Collector):
     def tell(self) -> None:
         """Tell what waits."""
         counts, times = self._counts, self._times
-        self._counts, self._times, self._waits = {}, defaultdict(list), False
+        self._counts, self._times, self._waits = defaultdict(float), defaultdict(list), False
         for what, amount in counts.items():
             what.inc(amount)
         for histogram, seconds in times.items():

@@ -112,8 +112,21 @@ class Rows:
     numbers: Sequence[Sequence[int]]
 
 
-Bound = Sequence[bytes | Run | Rows]
-"""A query that is ready to run, for one viewer: its root fields, those whose JSON needs no statement as that JSON."""
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A query that is ready to run, for one viewer: its root fields, those whose JSON needs no statement as that JSON."""
+
+    roots: Sequence[bytes | Run | Rows]
+
+    @cached_property
+    def runs(self) -> Sequence[Run]:
+        """All that runs."""
+        return [run for root in self.roots if not isinstance(root, bytes) for run in root.runs]
+
+    @cached_property
+    def is_filled(self) -> bool:
+        """Whether Python works out any of the fields."""
+        return any(run.prepared.filler is not None for run in self.runs)
 
 
 class Runner:
@@ -123,19 +136,20 @@ class Runner:
         self._metrics = metrics
         self._lookups = Lookups()
 
-    async def parts(self, bound: Bound, repositories: Any) -> list[bytes]:
+    async def data(self, bound: Bound, repositories: Any) -> bytes:
         """The root fields: one after the other, or over several connections at once where that saves time."""
-        if len(bound) == 1:
-            return [await self._part(bound[0], repositories)]
-        parts = [b""] * len(bound)
+        roots = bound.roots
+        if len(roots) == 1:
+            return await self._part(roots[0], repositories)
+        parts = [b""] * len(roots)
 
         async def run(numbers: Sequence[int]) -> None:
             for number in numbers:
-                parts[number] = await self._part(bound[number], repositories)
+                parts[number] = await self._part(roots[number], repositories)
 
         alone = repositories.session.current_transaction is not None
-        await together([run(numbers) for numbers in lanes([0.0 if alone else _seconds(root) for root in bound])])
-        return parts
+        await together([run(numbers) for numbers in lanes([0.0 if alone else _seconds(root) for root in roots])])
+        return b",".join(parts)
 
     async def _part(self, root: bytes | Run | Rows, repositories: Any) -> bytes:
         if isinstance(root, Run):

@@ -103,23 +103,26 @@ class CompiledExecution:
             outline = self.outline(text, document, operation)
             coerced = self.variables(outline, variables)
             plan = self.plan(outline, coerced, context.viewer)
-            return [self._ready(root, coerced, context) for root in plan.roots]
+            return Bound([self._ready(root, coerced, context) for root in plan.roots])
         except Exception as error:
             self._leave(error)
             return None
 
-    async def run(self, bound: Bound, repositories: Any) -> bytes | None:
-        """The answer to a prepared query, as `execute` gives it; `repositories` are scoped to the viewer that it was prepared for."""
+    async def run(self, bound: Bound, repositories: Any, end: bytes = b"}") -> bytes | None:
+        """The answer to a prepared query, as `execute` gives it; `repositories` are scoped to the viewer that it was prepared for.
+
+        `end` is what the answer ends with after its data, closing brace included.
+        """
         try:
-            parts = await self._runner.parts(bound, repositories)
+            data = await self._runner.data(bound, repositories)
         except Unavailable:
             # Resolvers would wait for the same database once more.
             raise
         except Exception as error:
             self._leave(error)
             return None
-        self._metrics.tally.count(self._filled if is_filled(bound) else self._compiled)
-        return b'{"data":{%b}}' % b",".join(parts)
+        self._metrics.tally.count(self._filled if bound.is_filled else self._compiled)
+        return b'{"data":{%b}%b' % (data, end)
 
     def _leave(self, error: Exception) -> None:
         """Count what is left to resolvers, and why."""
@@ -264,15 +267,6 @@ class CompiledExecution:
         if found is None:
             found = self._statements[key] = prepare(root, queries, repositories)
         return found
-
-
-def is_filled(bound: Bound) -> bool:
-    """Whether Python works out any of the fields."""
-    for root in bound:
-        for run in () if isinstance(root, bytes) else root.runs:
-            if run.prepared.filler is not None:
-                return True
-    return False
 
 
 def _looked_up(root: Root, where: Where | Keys, context: Any) -> tuple[Any, dict[str, Any]]:

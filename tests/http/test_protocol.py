@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app import protocol
+from app.api.whole import WHOLE
 from app.protocol import MOST_WAITING, GatheringTransport, HTTPProtocol
 from app.seed.people import ADMINISTRATOR, SHOPPER
 from tests.serving import Caller, listening
@@ -158,15 +159,19 @@ async def test_pipelined_requests_get_their_answers_in_order(address: str, anony
 
 
 class Echo:
-    """Answers with what it heard, under the headers that it is told."""
+    """Answers with what it heard, under the headers that it is told, as a `whole` or in its two parts."""
 
-    def __init__(self, **headers: str) -> None:
+    def __init__(self, *, whole: bool = False, **headers: str) -> None:
+        self.whole = whole
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b"%b %b?%b " % (scope["method"].encode(), scope["path"].encode(), scope["query_string"]) + (await receive())["body"]
         headers = {"content-length": str(len(body)), **self.headers}
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        if self.whole:
+            await send({"type": WHOLE, "status": 200, "headers": encoded, "body": body})
+            return
         await send({"type": "http.response.start", "status": 200, "headers": encoded})
         await send({"type": "http.response.body", "body": body})
 
@@ -185,8 +190,9 @@ async def _talk(url: str, *requests: bytes) -> bytes:
     return received
 
 
-async def test_a_whole_answer_is_what_uvicorn_would_say() -> None:
-    echo: Any = Echo(x_one="1")
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_whole_answer_is_what_uvicorn_would_say(whole: bool) -> None:
+    echo: Any = Echo(whole=whole, x_one="1")
     async with listening(echo, date_header=False) as url:
         heard = await _talk(
             url,
@@ -207,7 +213,7 @@ async def test_an_answer_has_its_date(address: str) -> None:
 
 
 async def test_a_connection_is_let_go_once_it_was_idle_for_long() -> None:
-    echo, socket = Echo(), Recorder()
+    echo, socket = Echo(whole=True), Recorder()
     config = uvicorn.Config(cast(Any, echo), http=HTTPProtocol, log_config=None, access_log=False, timeout_keep_alive=60)
     state = ServerState()
     connection = HTTPProtocol(config, state, {})
@@ -223,13 +229,22 @@ async def test_a_connection_is_let_go_once_it_was_idle_for_long() -> None:
     assert socket.closed
 
 
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("header", [{"x-one": "1\r\nx-two: 2"}, {"x one": "1"}])
-async def test_a_header_that_would_be_two_is_not_sent(header: dict[str, str]) -> None:
-    echo: Any = Echo(**header)
+async def test_a_header_that_would_be_two_is_not_sent(header: dict[str, str], whole: bool) -> None:
+    echo: Any = Echo(whole=whole, **header)
     async with listening(echo) as url:
         heard = await _talk(url, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-    assert heard.startswith(b"HTTP/1.1 500 ")
+    assert heard.startswith(b"HTTP/1.1 500 " if whole else b"")
     assert b"x-two" not in heard
+
+
+async def test_a_whole_answer_may_be_the_last_of_its_connection() -> None:
+    echo: Any = Echo(whole=True, connection="close")
+    async with listening(echo) as url:
+        heard = await _talk(url, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert heard.lower().count(b"connection: close") == 1
+    assert heard.endswith(b"GET /? ")
 
 
 async def test_a_body_of_another_length_than_was_said_ends_the_connection() -> None:
