@@ -141,7 +141,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
 class TestWheel:
     def test_holds_the_gateway_and_nothing_else(self, wheel: ZipFile) -> None:
         names = wheel.namelist()
-        assert {"app/main.py", "app/cli.py", "app/settings.py"} <= set(names)
+        assert {"app/main.py", "app/cli.py", "app/settings/__init__.py"} <= set(names)
         assert {name.partition("/")[0] for name in names} == {"app", f"neurotracker_gateway-{PYPROJECT['project']['version']}.dist-info"}
 
     def test_holds_the_built_page(self, wheel: ZipFile) -> None:

@@ -1,85 +1,37 @@
-"""Everything that can be set from outside, read once from the environment when the process starts.
-
-A setting is an environment variable of the field's name in upper case. A `.env` file is read as well, unless the environment says that
-this is production; the environment wins over it. An empty variable is one that is not set.
-"""
+"""The settings themselves, with their defaults and what they mean."""
 
 import secrets
-from collections.abc import Iterator
-from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import SplitResult, urlsplit
 
-from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticUndefined
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.settings.kinds import (
+    BaseUrl,
+    ClickHouseUrl,
+    Environment,
+    ExecutionMode,
+    Identifier,
+    LogFormat,
+    LogLevel,
+    MailUrl,
+    Networks,
+    Origins,
+    PaymentProviderName,
+    PostgresqlUrl,
+    RedisUrl,
+    ResponseCacheMode,
+    SecretKeys,
+    Sender,
+    TrustedDocumentsMode,
+    lower_case,
+)
 
 # OWASP, Password Storage Cheat Sheet: the least that argon2id should be given.
 ARGON2_LEAST_MEMORY_KIB = 19 * 1024
 ARGON2_LEAST_TIME_COST = 2
-SHORTEST_KEY = 32
 _KEY_OF_THIS_PROCESS = secrets.token_urlsafe()
-
-
-class Environment(StrEnum):
-    """Where the gateway runs; it decides the defaults of what only developers should see."""
-
-    DEVELOPMENT = "development"
-    PRODUCTION = "production"
-
-
-class LogLevel(StrEnum):
-    """The least severe kind of event that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """Lines for people or objects for machines."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
-class TrustedDocumentsMode(StrEnum):
-    """Whether clients may send texts of their own."""
-
-    OFF = "off"
-    PREFER = "prefer"
-    ONLY = "only"
-
-
-class ExecutionMode(StrEnum):
-    """How queries are executed."""
-
-    COMPILED = "compiled"
-    STANDARD = "standard"
-
-
-class ResponseCacheMode(StrEnum):
-    """Where answers to public queries are kept."""
-
-    OFF = "off"
-    MEMORY = "memory"
-    REDIS = "redis"
-
-
-class PaymentProviderName(StrEnum):
-    """Who takes the money."""
-
-    TEST = "test"
-    STRIPE = "stripe"
-
-
-class SettingsError(Exception):
-    """A setting has a wrong value. The text names each variable and what it may be; the values of secrets are never in it."""
 
 
 def _in_development(data: dict[str, Any]) -> bool:
@@ -92,108 +44,6 @@ def _log_format_of(data: dict[str, Any]) -> LogFormat:
 
 def _sign_ups_at_once_of(data: dict[str, Any]) -> int:
     return 1_000 if _in_development(data) else 30
-
-
-def _lower_case(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _comma_separated(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _split_url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
-    try:
-        url = urlsplit(text)
-        well_formed = url.scheme in schemes and (url.port is None or url.port > 0)
-    except ValueError:
-        well_formed = False
-    if not well_formed:
-        raise ValueError(f"must be a URL like {example}")
-    return url
-
-
-def _postgresql_url(value: SecretStr) -> SecretStr:
-    example = "postgresql://user:password@host:5432/database"
-    if not _split_url(value.get_secret_value(), ("postgresql", "postgres"), example).path.strip("/"):
-        raise ValueError(f"must name a database, like {example}")
-    return value
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    example = "redis://user:password@host:6379/0"
-    url = _split_url(value.get_secret_value(), ("redis", "rediss", "unix"), example)
-    if url.scheme != "unix" and not url.hostname:
-        raise ValueError(f"must name a host, like {example}")
-    return value
-
-
-def _clickhouse_url(value: SecretStr) -> SecretStr:
-    example = "http://user:password@host:8123"
-    url = _split_url(value.get_secret_value(), ("http", "https"), example)
-    if not url.hostname or url.path.strip("/"):
-        raise ValueError(f"must name a host and no database, like {example}")
-    return value
-
-
-def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
-    example = "https://shop.example, without a path"
-    for origin in value:
-        url = _split_url(origin, ("http", "https"), example)
-        if not url.hostname or origin != f"{url.scheme}://{url.netloc}" or "@" in url.netloc:
-            raise ValueError(f"must be origins like {example}")
-    return value
-
-
-def _networks(value: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    try:
-        return tuple(ip_network(part) for part in value)
-    except ValueError:
-        raise ValueError("must be addresses or networks like 10.0.0.0/8, without host bits") from None
-
-
-def _mail_url(value: SecretStr) -> SecretStr:
-    example = "smtp://user:password@host:587"
-    url = _split_url(value.get_secret_value(), ("smtp", "smtps"), example)
-    if not url.hostname or url.path.strip("/"):
-        raise ValueError(f"must name a host and no path, like {example}")
-    if url.query not in ("", "starttls=never"):
-        raise ValueError("may have no other option than ?starttls=never")
-    return value
-
-
-def _secret_keys(value: SecretStr) -> SecretStr:
-    if any(len(key) < SHORTEST_KEY for key in value.get_secret_value().split(",")):
-        raise ValueError(f"must be keys of at least {SHORTEST_KEY} characters, separated by commas")
-    return value
-
-
-def _sender(value: str) -> str:
-    try:
-        validate_email(value, check_deliverability=False, allow_display_name=True)
-    except EmailNotValidError:
-        raise ValueError("must be an address like Shop <no-reply@shop.example>") from None
-    return value
-
-
-def _base_url(value: str) -> str:
-    example = "https://shop.example"
-    url = _split_url(value, ("http", "https"), example)
-    if not url.hostname or url.query or url.fragment or "@" in url.netloc:
-        raise ValueError(f"must be a URL like {example}, without a query")
-    return value.rstrip("/")
-
-
-PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
-SecretKeys = Annotated[SecretStr, AfterValidator(_secret_keys)]
-Sender = Annotated[str, AfterValidator(_sender)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
-Networks = Annotated[tuple[Any, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)]
 
 
 class Settings(BaseSettings):
@@ -209,7 +59,7 @@ class Settings(BaseSettings):
         validate_default=True,
     )
 
-    environment: Annotated[Environment, BeforeValidator(_lower_case)] = Field(
+    environment: Annotated[Environment, BeforeValidator(lower_case)] = Field(
         default=Environment.DEVELOPMENT,
         description="`development` or `production`. Production shows nothing that only developers should see.",
     )
@@ -240,7 +90,7 @@ class Settings(BaseSettings):
         "Not set: memory and PostgreSQL.",
     )
 
-    payment_provider: Annotated[PaymentProviderName, BeforeValidator(_lower_case)] = Field(
+    payment_provider: Annotated[PaymentProviderName, BeforeValidator(lower_case)] = Field(
         default=PaymentProviderName.TEST,
         description="Who takes the money: `stripe`, or `test`, which moves none and takes tokens such as `tok_success`.",
     )
@@ -346,7 +196,7 @@ class Settings(BaseSettings):
     live_init_timeout: float = Field(
         default=10, gt=0, le=600, description="Seconds that a WebSocket gets to say who it is (`connection_init`)."
     )
-    trusted_documents: Annotated[TrustedDocumentsMode, BeforeValidator(_lower_case)] = Field(
+    trusted_documents: Annotated[TrustedDocumentsMode, BeforeValidator(lower_case)] = Field(
         default=TrustedDocumentsMode.OFF,
         description="`only` runs nothing but the documents of the manifest, `prefer` these and others, `off` knows no manifest.",
     )
@@ -359,10 +209,10 @@ class Settings(BaseSettings):
     introspection: bool = Field(
         default_factory=_in_development, description="Answer introspection queries, and tell which names of a document are wrong."
     )
-    log_level: Annotated[LogLevel, BeforeValidator(_lower_case)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(lower_case)] = Field(
         default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
     )
-    log_format: Annotated[LogFormat, BeforeValidator(_lower_case)] = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(lower_case)] = Field(
         default_factory=_log_format_of, description="`console` for people, `json` for machines."
     )
 
@@ -408,7 +258,7 @@ class Settings(BaseSettings):
         default=1, ge=1, le=64, description="Password hashes computed at the same time; each keeps as many cores busy as it has lanes."
     )
 
-    execution: Annotated[ExecutionMode, BeforeValidator(_lower_case)] = Field(
+    execution: Annotated[ExecutionMode, BeforeValidator(lower_case)] = Field(
         default=ExecutionMode.COMPILED,
         description="`compiled` answers a query by one statement per root field where it can; `standard` always calls resolvers.",
     )
@@ -423,7 +273,7 @@ class Settings(BaseSettings):
         le=100,
         description="Most objects of one type on a path of a GraphQL operation, such as the order of an order's cart.",
     )
-    response_cache: Annotated[ResponseCacheMode, BeforeValidator(_lower_case)] = Field(
+    response_cache: Annotated[ResponseCacheMode, BeforeValidator(lower_case)] = Field(
         default=ResponseCacheMode.MEMORY,
         description="Where answers to public queries are kept as `@cacheControl` says: `memory` of each process, `redis`, or `off`.",
     )
@@ -513,61 +363,3 @@ class Settings(BaseSettings):
     def _require_order(self, lower: str, upper: str) -> None:
         if getattr(self, lower) > getattr(self, upper):
             raise ValueError(f"{lower.upper()} ({getattr(self, lower)}) must not exceed {upper.upper()} ({getattr(self, upper)})")
-
-
-def read_settings(**given: object) -> Settings:
-    """The settings of the environment; `given` wins over it, by field name.
-
-    Raises SettingsError with one line per wrong value.
-    """
-    try:
-        return Settings(**given)  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise SettingsError("\n".join(_complaints(error))) from None
-
-
-def settings_table() -> str:
-    """A Markdown table of every setting: variable, default, meaning."""
-    rows = (f"| `{name.upper()}` | {_default_text(field)} | {field.description} |" for name, field in Settings.model_fields.items())
-    return "\n".join(["| Variable | Default | Meaning |", "| --- | --- | --- |", *rows])
-
-
-def _complaints(error: ValidationError) -> Iterator[str]:
-    for details in error.errors(include_url=False):
-        # A default that depends on a wrong setting says nothing of its own.
-        if details["type"] != "default_factory_not_called":
-            yield _complaint(details)
-
-
-def _complaint(details: ErrorDetails) -> str:
-    message = details["msg"].removeprefix("Value error, ")
-    if not details["loc"]:
-        return message
-    name = str(details["loc"][0])
-    field = Settings.model_fields[name]
-    shown = "" if _is_secret(field) else f" (it is {str(details['input'])[:100]!r})"
-    return f"{name.upper()}: {message}{shown}"
-
-
-def _is_secret(field: FieldInfo) -> bool:
-    return "SecretStr" in str(field.annotation)
-
-
-def _default_text(field: FieldInfo) -> str:
-    if field.default is not PydanticUndefined:
-        return _value_text(field.default)
-    made = field.get_default(call_default_factory=True, validated_data={"environment": Environment.DEVELOPMENT})
-    made_in_production = field.get_default(call_default_factory=True, validated_data={"environment": Environment.PRODUCTION})
-    return f"{_value_text(made)} in development, {_value_text(made_in_production)} in production"
-
-
-def _value_text(value: object) -> str:
-    if value is None or value == ():
-        return "none"
-    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(settings_table() + "\n")
