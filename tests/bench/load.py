@@ -22,7 +22,7 @@ if #bodies > 1 then
   end
 end
 """
-LATENCY: Final = re.compile(r"^\s+99%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
+LATENCY: Final = re.compile(r"^\s+99%\s+([\d.]+)(us|ms|s) *$", re.MULTILINE)
 RATE: Final = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
 REQUESTS: Final = re.compile(r"^\s+(\d+) requests in ", re.MULTILINE)
 WRONG: Final = re.compile(r"Non-2xx|Socket errors")
@@ -47,7 +47,7 @@ def write_script(path: Path, bodies: Sequence[bytes], token: str | None = None) 
 
 async def load(url: str, script: Path, seconds: int, connections: int) -> Load:
     """One run. Raises `BenchError` where an answer was none."""
-    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--latency"]
+    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "20s", "--latency"]
     process = await asyncio.create_subprocess_exec(*command, "--script", str(script), url, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(seconds + 30):
         output, _ = await process.communicate()
