@@ -43,7 +43,7 @@ CLOSE_SECONDS: Final = 15.0
 
 # https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
 TOO_LARGE: Final = frozenset({158, 159, 160, 161, 191, 241, 307, 396})
-WRONG_VALUE: Final = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 321, 376, 457})
+WRONG_VALUE: Final = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 321, 376, 427, 457})
 AWAY: Final = frozenset({60, 81, 164, 192, 193, 194, 202, 203, 209, 210, 225, 236, 242, 252, 279, 285, 319, 394, 516, 999})
 """Error codes of what asks for too much, of bound values of a wrong form, and of a server that cannot answer now: overloaded, read-only,
 cut off from its replicas, without our tables or unwilling to know us."""

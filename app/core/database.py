@@ -375,12 +375,23 @@ class Database:
                 await connection.execute(f"vacuum (analyze) {DIALECT.identifier_preparer.quote(table)}")
 
     @asynccontextmanager
-    async def _maintenance(self, timeout: float) -> AsyncIterator[asyncpg.Connection]:
+    async def reading(self, timeout: float) -> AsyncIterator[Transaction]:
+        """A transaction that cannot write, on a connection outside the pool, so that whatever takes long there keeps nobody waiting.
+
+        Each statement is ended after `timeout` seconds.
+        """
+        async with self._maintenance(timeout, default_transaction_read_only="on", jit="off") as connection:
+            transaction = Transaction(connection, self._statements)
+            async with _block(connection, self._statements):
+                yield transaction
+
+    @asynccontextmanager
+    async def _maintenance(self, timeout: float, **settings: str) -> AsyncIterator[asyncpg.Connection]:
         """A connection outside the pool, whose statements may take longer than a request's."""
         limits = {"statement_timeout": str(int(timeout * 1000)), "lock_timeout": str(self._options.lock_timeout_ms), "timezone": "UTC"}
         with translated_errors():
             connection = await asyncpg.connect(
-                self._dsn, timeout=self._options.connect_timeout, command_timeout=timeout + 2, server_settings=limits
+                self._dsn, timeout=self._options.connect_timeout, command_timeout=timeout + 2, server_settings={**limits, **settings}
             )
             try:
                 yield connection

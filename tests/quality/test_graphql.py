@@ -72,3 +72,44 @@ async def test_an_anomaly_is_resolved_once_by_somebody(shop: Shop) -> None:
     }
     await shop.repositories.quality_validations.delete_many({})
     await shop.repositories.quality_anomalies.delete_many({})
+
+
+RUN = """mutation ($input: RunQualityCheckInput!) {
+  runQualityCheck(input: $input) { validation { id status severity affectedRows details executionTime } userErrors { field message code } }
+}"""
+
+
+async def test_staff_of_no_store_run_a_check_and_a_grave_failure_is_told_once(shop: Shop) -> None:
+    roles = {role.name: role.id for role in await shop.repositories.roles.find_many({})}
+    runner = replace(await shop.viewer(ViewerKind.STAFF, READ, WRITE), store_id=None)
+    told = [await shop.viewer() for _ in range(3)]
+    for viewer, role in zip(told, ("ANALYST", "ADMIN", "VIEWER"), strict=True):
+        assert viewer.user_id is not None
+        await shop.repositories.users.update_by_id(viewer.user_id, {"role_id": roles[role], "first_name": "Ann"})
+    input = {"tableName": "users", "checkType": "NULL_CHECK", "columnName": "first_name"}
+    payload = (await shop.ask(runner, RUN, input=input))["data"]["runQualityCheck"]
+    assert payload["userErrors"] == []
+    run = payload["validation"]
+    assert (run["status"], run["severity"], run["affectedRows"], run["details"]["total"]) == ("FAILED", "CRITICAL", 1, 4)
+    news = await shop.repositories.notifications.find_many({"type": "quality_alert"})
+    assert {row.user_id for row in news} == {viewer.user_id for viewer in told[:2]}, "whoever may read of the quality of the data"
+    assert len(news) == 2
+    assert news[0].message == "The check users_NULL_CHECK failed (critical): 1 of 4 rows."
+    assert news[0]["metadata"] == {"validationId": run["id"]}  # type: ignore[index]
+    sound = (await shop.ask(runner, RUN, input={**input, "columnName": "email"}))["data"]["runQualityCheck"]["validation"]
+    assert (sound["status"], sound["details"]) == ("PASSED", {"total": 4, "share": 0, "sample": [], "parameters": {}})
+    assert await shop.repositories.notifications.count({"type": "quality_alert"}) == 2
+    for validation in await shop.repositories.quality_validations.find_many({}):
+        await shop.repositories.quality_validations.delete_by_id(validation.id)
+    await shop.repositories.quality_anomalies.delete_many({})
+
+
+async def test_a_check_that_makes_no_sense_or_is_not_for_its_sender_runs_nothing(shop: Shop) -> None:
+    input = {"tableName": "users", "checkType": "RANGE_CHECK", "columnName": "created_at", "parameters": {"min": "soon"}}
+    payload = (await shop.ask(ADMINISTRATOR, RUN, input=input))["data"]["runQualityCheck"]
+    wrong = {"field": ["parameters", "min"], "message": "must be a time such as 2026-01-31T12:00:00Z", "code": "INVALID"}
+    assert payload == {"validation": None, "userErrors": [wrong]}
+    for viewer in (await shop.viewer(), await shop.viewer(ViewerKind.STAFF, READ), await shop.viewer(ViewerKind.STAFF, READ, WRITE)):
+        answer = await shop.ask(viewer, RUN, input=input)
+        assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN", "a check is about the rows of all stores"
+    assert await shop.repositories.quality_validations.count() == 0

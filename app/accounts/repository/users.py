@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, false, func, or_, select, update
+from sqlalchemy import ColumnElement, any_, bindparam, false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.accounts.models import RoleAssignment, SessionEndReason, User, UserCreate, UserStatus
 from app.accounts.repository.api_keys import ApiKeyRepository
+from app.accounts.repository.holders import is_active_owner, role_in_force
 from app.accounts.repository.roles import RoleRepository
 from app.accounts.repository.sessions import UserSessionRepository
 from app.accounts.repository.standing import Standing
@@ -19,7 +20,9 @@ from app.core.errors import BadInput, ErrorCode, NotFound, UserError
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import as_values, transactional
 from app.core.scope import of_store
-from app.core.security import ViewerKind
+from app.core.security import Viewer, ViewerKind
+
+MOST_HOLDERS = 100
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,23 @@ class UserRepository(Standing[User]):
     async def find_by_email(self, email: str, *, include_deleted: bool = False) -> User | None:
         """The user with this email, whatever its case. Of users who share it, the one that exists, else the last deleted."""
         return await self._find_by_lower("email", email, include_deleted)
+
+    async def find_ids_holding(self, permission: str) -> list[UUID]:
+        """Active users whose role always permits something, at most 100: those to be told of what it is about."""
+        roles = self.repositories.of(RoleRepository)
+        held = {role.id: await roles.get_all_permissions(role.id) for role in await roles.find_many({"is_active": True})}
+        holding = [id for id, permissions in held.items() if Viewer(permissions=permissions).can(permission)]
+        role_id, _ = role_in_force()
+        statement = self.statement(
+            "find_ids_holding",
+            lambda: (
+                select(self.table.c.id)
+                .where(role_id == any_(bindparam("role_ids", type_=ARRAY(KEY))), is_active_owner(self.table.c.id))
+                .order_by(self.table.c.id)
+                .limit(MOST_HOLDERS)
+            ),
+        )
+        return [row.id for row in await self.rows(statement, role_ids=holding)]
 
     async def find_by_username(self, username: str, *, include_deleted: bool = False) -> User | None:
         """The user with this name, whatever its case."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AwareDatetime
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, text
 
 from app.core import model
 from app.core.inputs import AnyCase, Input, JsonValue, Line, Passage
@@ -39,6 +39,10 @@ class AnomalyType(StrEnum):
     INCONSISTENT = "INCONSISTENT"
     INVALID_FORMAT = "INVALID_FORMAT"
     REFERENCE_ERROR = "REFERENCE_ERROR"
+
+
+OPEN_BY_CHECK = "not resolved and validation_id is not null"
+"""Anomalies that checks have noted and nobody has resolved, in SQL."""
 
 
 class QualityValidation(Created, table=True):
@@ -83,6 +87,17 @@ class QualityAnomaly(Created, table=True):
         model.newest_first("quality_anomalies", "type"),
         model.newest_first("quality_anomalies", where="not resolved", name="ix_quality_anomalies_open"),
         model.sparse_index("quality_anomalies", "validation_id"),
+        Index(
+            "uq_quality_anomalies_open_by_check",
+            "type",
+            "table_name",
+            "column_name",
+            "record_id",
+            text("(details ->> 'rule')"),
+            unique=True,
+            postgresql_where=text(OPEN_BY_CHECK),
+            postgresql_nulls_not_distinct=True,
+        ),
         model.sparse_index("quality_anomalies", "resolved_by"),
     )
 

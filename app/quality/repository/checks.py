@@ -1,16 +1,19 @@
 """Quality checks and what they found: every statement on them."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.errors import NotFound
 from app.core.paging import Sort
 from app.core.repository import Repository
 from app.core.security import ViewerKind
 from app.quality.models import QualityAnomaly, QualityValidation, ValidationStatus
+from app.quality.models.checks import OPEN_BY_CHECK
 from app.quality.repository.scope import platform_rows, platform_rows_to_change
 
 NEWEST_RUN_FIRST = (Sort("executed_at", descending=True),)
@@ -61,3 +64,22 @@ class QualityAnomalyRepository(Repository[QualityAnomaly]):
         if not await self.update_many({"id": id, "resolved": False}, change) and not await self.changeable_ids([id]):
             raise NotFound("no QualityAnomaly has this id")
         return await self.get_by_id(id)
+
+    async def note(self, anomalies: Sequence[Mapping[str, Any]]) -> None:
+        """Write down what a run found; a row that is open already for the same column and reason is not noted again."""
+        if anomalies:
+            await self.rows(self.statement("note", self._noting), records=[dict(anomaly) for anomaly in anomalies])
+
+    async def cleanup_resolved(self, before: datetime) -> int:
+        """Remove what was resolved before a time; returns how many."""
+        return await self.delete_many({"resolved_at": {"lt": before}})
+
+    def _noting(self) -> Any:
+        names = ("validation_id", "type", "table_name", "column_name", "record_id", "severity", "details")
+        source = f"select {', '.join(names)} from jsonb_populate_recordset(null::quality_anomalies, cast(:records as jsonb))"  # noqa: S608 - names of columns
+        records = text(f"({source}) as given")
+        rows = upsert(self.table).from_select(list(names), select(*(text(name) for name in names)).select_from(records))
+        once = rows.on_conflict_do_nothing(
+            index_elements=[text("type, table_name, column_name, record_id, (details ->> 'rule')")], index_where=text(OPEN_BY_CHECK)
+        )
+        return once.returning(self.table.c.id)
