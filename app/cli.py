@@ -1,4 +1,4 @@
-"""The command line: `python -m app serve | migrate | seed | schema | explain | doctor`."""
+"""The command line: `python -m app serve | migrate | seed | schema | explain | reconcile | doctor`."""
 
 import asyncio
 import sys
@@ -15,6 +15,7 @@ from app.core import clickhouse_migrations, migrations
 from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.core.errors import RepositoryError
 from app.core.logging import configure
+from app.orders.models.mirror import MIRROR, MIRROR_COLUMNS
 from app.resources import closing_clickhouse, database_dsn, migrate_all, open_resources
 from app.settings import Settings, SettingsError, read_settings
 
@@ -90,7 +91,7 @@ async def _check_migrations() -> None:
             await migrations.upgrade(scratch.dsn)
             await migrations.check(scratch.dsn)
         async with closing_clickhouse(read_settings(data_dir=Path(folder), clickhouse_url=None)) as clickhouse:
-            await clickhouse_migrations.check(clickhouse, TABLES)
+            await clickhouse_migrations.check(clickhouse, {**TABLES, MIRROR: MIRROR_COLUMNS})
     typer.echo("the migrations make what the models say")
 
 
@@ -184,6 +185,36 @@ async def _explain(settings: Settings, text: str, variables: str) -> None:
             typer.echo(await explained(resources.repositories, text, variables))
         except ValueError as error:
             _fail(str(error))
+
+
+@cli.command()
+def reconcile(
+    rule: Annotated[str, typer.Argument(help="The name of a reconciliation rule.")],
+    segment: Annotated[int, typer.Option(help="Rows that are compared at a time.", min=1, max=50_000)] = 50_000,
+) -> None:
+    """Run a reconciliation rule and watch it. Ends with 0 where both tables agree."""
+    if not _run(_reconcile(_settings(), rule, segment)):
+        raise typer.Exit(1)
+
+
+async def _reconcile(settings: Settings, rule: str, segment: int) -> bool:
+    from app.quality.reconciling import Watch, unknown_rule
+
+    # An embedded ClickHouse belongs to the gateway beside it, whose worker then does the run.
+    works = settings.clickhouse_url is not None or settings.database_url is None
+    async with open_resources(settings) as resources:
+        found = await resources.repositories.reconciliation_rules.find_first({"name": rule})
+        if found is None:
+            return cast(bool, _fail(await unknown_rule(resources.repositories, rule)))
+        with typer.progressbar(length=100, label=rule) as bar:
+            run = await Watch(resources.repositories, segment, works=works, tell=bar.update).run(found)
+    typer.echo(
+        f"{run.status}: {run.records_checked:,} rows compared, {run.missing_in_target:,} missing in {found.target_table}, "
+        f"{run.missing_in_source:,} missing in {found.source_table}, {run.differing:,} differing"
+    )
+    if run.error_message:
+        typer.echo(run.error_message, err=True)
+    return bool(run.status == "PASSED")
 
 
 def main() -> None:

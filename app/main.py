@@ -73,7 +73,7 @@ from app.resources import Resources, open_resources
 from app.schema import create_schema
 from app.seed import seed_demo
 from app.settings import ExecutionMode, ResponseCacheMode, Settings, read_settings
-from app.worker import make_worker
+from app.worker import make_analytical_worker, make_worker
 
 EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSError)
 GRAPHQL = "/graphql"
@@ -242,6 +242,8 @@ class Gateway:
             await seed_demo(resources.repositories, services.passwords.hash)
         if settings.jobs_run_here:
             await stack.enter_async_context(make_worker(resources).running())
+        elif settings.analyses_here:
+            await stack.enter_async_context(make_analytical_worker(resources).running())
         await self._warm(resources, services)
 
     async def _warm(self, resources: Resources, services: Services) -> None:

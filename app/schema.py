@@ -29,11 +29,25 @@ from app.orders.queries import OrderQuery
 from app.orders.subscriptions import OrderSubscription
 from app.quality.mutations import QualityMutation
 from app.quality.queries import QualityQuery
+from app.quality.reconciliation_mutations import ReconciliationMutation
+from app.quality.reconciliation_queries import ReconciliationQuery
 from app.stores.mutations import StoreMutation
 from app.stores.queries import StoreQuery
 
 Query: Any = merge_types(
-    "Query", (NodeQuery, StoreQuery, AccountsQuery, CatalogQuery, CartQuery, OrderQuery, EngagementQuery, AnalyticsQuery, QualityQuery)
+    "Query",
+    (
+        NodeQuery,
+        StoreQuery,
+        AccountsQuery,
+        CatalogQuery,
+        CartQuery,
+        OrderQuery,
+        EngagementQuery,
+        AnalyticsQuery,
+        QualityQuery,
+        ReconciliationQuery,
+    ),
 )
 Mutation: Any = merge_types(
     "Mutation",
@@ -47,6 +61,7 @@ Mutation: Any = merge_types(
         EngagementMutation,
         AnalyticsMutation,
         QualityMutation,
+        ReconciliationMutation,
     ),
 )
 Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))

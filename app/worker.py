@@ -17,8 +17,10 @@ from app.engagement.delivery import DELIVER_JOB, Deliveries
 from app.engagement.happenings import Happenings
 from app.engagement.notices import LETTER_JOB, Notices
 from app.engagement.reminders import CartReminders
+from app.orders.mirror import OrderMirror
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
+from app.quality.reconciliation import RECONCILE_JOB, Reconciliation
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
@@ -78,11 +80,25 @@ async def work(settings: Settings) -> None:
         # An embedded ClickHouse belongs to its gateway, which replays what waits for it.
         if settings.clickhouse_url is not None:
             await stack.enter_async_context(replaying(resources.repositories))
-        await _until_signalled(make_worker(resources))
+        await _until_signalled(make_worker(resources, analytical=settings.clickhouse_url is not None))
 
 
-def make_worker(resources: Resources) -> Worker:
-    """A worker that knows everything to be done."""
+def make_analytical_worker(resources: Resources) -> Worker:
+    """A worker that knows what needs ClickHouse, and nothing else: for a gateway with the embedded one, which no other process reaches."""
+    worker = Worker(resources.database.dsn)
+    _analyse(worker, resources.repositories)
+    return worker
+
+
+def _analyse(worker: Worker, repositories: Repositories) -> None:
+    reconciliation = Reconciliation(repositories)
+    worker.schedule("orders.mirror", EVERY_MINUTE, OrderMirror(repositories).run)
+    worker.schedule("reconciliation.start_due", EVERY_MINUTE, reconciliation.turn)
+    worker.job(RECONCILE_JOB, reconciliation.work, at_once=2)
+
+
+def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
+    """A worker that knows everything to be done; what needs ClickHouse only where that is at hand (`analytical`)."""
     settings, repositories = resources.settings, resources.repositories
     mailer = make_mailer(settings)
     mails = AccountMails.from_settings(settings, repositories, mailer)
@@ -99,6 +115,8 @@ def make_worker(resources: Resources) -> Worker:
     worker.job(REMIND_JOB, CartReminders.from_settings(settings, repositories, mailer).send)
     worker.schedule("carts.recover", EVERY_MINUTE, Recovery(repositories).run)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
+    if analytical:
+        _analyse(worker, repositories)
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     worker.schedule("idempotency_keys.remove_old", EVERY_QUARTER, make_forgetting(resources))
     return worker

@@ -102,7 +102,7 @@ def settings_for(dsn: str, **given: Any) -> Settings:
     ClickHouse's database has the name of the one in PostgreSQL.
     """
     quick = {"argon2_time_cost": 1, "argon2_memory_kib": 64, "argon2_parallelism": 1, "rate_limits": False, "demo_data": False}
-    own = {"data_dir": data_folder(), "clickhouse_database": make_url(dsn).database}
+    own = {"data_dir": data_folder(), "clickhouse_database": make_url(dsn).database, "run_jobs": False}
     return Settings(_env_file=None, database_url=dsn, **{**own, **quick, **given})  # type: ignore[arg-type]
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
 
 from app.core.errors import Unavailable
+from app.orders.models.mirror import MIRROR
 from app.orders.repository.ledger import TestLedger
 from app.repositories import Repositories
 from app.seed.draw import Draw, Values
@@ -21,6 +23,7 @@ from app.seed.visits import Doorkeeper, read_floor
 
 KEY: Final = "demo_data"
 EVENTS_KEY: Final = "demo_events"
+MIRROR_RULE: Final = {"name": f"orders_vs_{MIRROR}", "source_table": "orders", "target_table": MIRROR, "join_key": "id"}
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +99,7 @@ async def _load(repositories: Repositories, hashes: Mapping[str, str]) -> SeedRe
         await _insert_shelves(tx, shop)
         await _insert_sales(tx, shop.sales)
         await tx.notifications.create_many(shop.notifications)
+        await tx.reconciliation_rules.create({**MIRROR_RULE, "next_run_at": tx.now() + timedelta(days=1)})
     return _report(shop)
 
 

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
 
     run_jobs: bool | None = Field(
         default=None,
-        description="Do background work, such as sending mail, in the gateway itself. Not set: with the embedded server only, "
+        description="Do background work, such as sending mail, in the gateway itself. Not set: only what needs an embedded server, "
         "which no worker reaches.",
     )
     mail_url: MailUrl | None = Field(
@@ -291,6 +291,11 @@ class Settings(BaseSettings):
     def jobs_run_here(self) -> bool:
         """Whether the gateway does the background work itself."""
         return self.database_url is None if self.run_jobs is None else self.run_jobs
+
+    @property
+    def analyses_here(self) -> bool:
+        """Whether the gateway does what needs ClickHouse, since no worker reaches the embedded one."""
+        return self.jobs_run_here or (self.run_jobs is None and self.clickhouse_url is None)
 
     @property
     def is_production(self) -> bool:

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, bindparam, false, or_
+from sqlalchemy import ColumnElement, bindparam, cast, false, func, or_
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.batch import many_through, one_by
 from app.core.errors import ErrorCode, NotFound, UserError
+from app.core.model import TEXT
 from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.scope import store_rows
@@ -116,6 +118,20 @@ class ConfigRepository(Repository[Config]):
     async def get_value(self, key: str, default: Any = None) -> Any:
         found = await self.find_by_key(key)
         return default if found is None else found.value
+
+    async def raise_value(self, key: str, value: str, description: str) -> None:
+        """Write a text, unless a later one in the order of its bytes is there: whoever is behind others changes nothing."""
+        await self.rows(self.statement("raise_value", self._raising), key=key, value=value, description=description)
+
+    def _raising(self) -> Any:
+        given = {name: bindparam(name, type_=self.columns[name].type) for name in ("key", "value", "description")}
+        inserted = upsert(self.table).values(given)
+        present, new = cast(self.table.c.value, TEXT), cast(inserted.excluded["value"], TEXT)
+        return inserted.on_conflict_do_update(
+            index_elements=["key"],
+            set_={"value": inserted.excluded["value"], "updated_at": func.now()},
+            where=present.collate("C") < new.collate("C"),
+        ).returning(self.table.c.id)
 
 
 def _check_amounts(settings: Mapping[str, Any], *path: str) -> None:

@@ -91,4 +91,11 @@ async def _settle(world: World) -> None:
     world.victims["UserEvent"] = await world.event(victim, CLOSED)
     checked = {"table_name": "orders", "check_type": "NULL_CHECK", "check_name": "orders_null_check"}
     world.victims["QualityValidation"] = await world.insert("quality_validations", **checked)
+    rule = {"name": "orders_vs_orders_mirror", "source_table": "orders", "target_table": "orders_mirror", "join_key": "id"}
+    world.victims["ReconciliationRule"] = await world.insert("reconciliation_rules", **rule)
+    run = {"rule_id": key(world.victims["ReconciliationRule"]), "status": "FAILED", "details": f'{{"note": "{MARK}"}}'}
+    world.victims["ReconciliationExecution"] = await world.insert("reconciliation_executions", **run, finished_at=datetime.now(UTC))
+    repair = {"operation_id": f"{MARK} row", "type": "RESHIP", "status": "SUCCESS", "details": f'{{"note": "{MARK}"}}'}
+    execution = key(world.victims["ReconciliationExecution"])
+    world.victims["RepairOperation"] = await world.insert("repair_operations", execution_id=execution, **repair)
     world.victims["QualityAnomaly"] = await world.insert("quality_anomalies", type="MISSING_DATA", table_name="orders")

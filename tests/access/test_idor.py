@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -26,7 +27,8 @@ SCHEMA = create_schema()._schema
 REFUSALS = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "BAD_USER_INPUT"}
 DEPTH = 3
 _numbers = count(1)
-OPEN_TO = {("rival", name) for name in ("Role", "RolePermission", "QualityValidation", "QualityAnomaly")}
+OF_THE_PLATFORM = ("Role", "RolePermission", "QualityValidation", "QualityAnomaly", "ReconciliationRule", "ReconciliationExecution")
+OPEN_TO = {("rival", name) for name in OF_THE_PLATFORM}
 """Roles and the quality of the data are the platform's: whoever may read any of them reads all; others' rows are ids there."""
 
 
@@ -355,6 +357,22 @@ async def _anomaly(world: World, _: Person) -> dict[str, Any]:
     return {"id": await world.insert("quality_anomalies", type="DUPLICATE", table_name="orders")}
 
 
+async def _run_rule(world: World, _: Person) -> dict[str, Any]:
+    rule = {"source_table": "orders", "target_table": "orders_mirror", "join_key": "id"}
+    return {"id": await world.insert("reconciliation_rules", name=f"rule {next(_numbers)}", **rule)}
+
+
+async def _changed_rule(world: World, sender: Person) -> dict[str, Any]:
+    return {**await _run_rule(world, sender), "tolerance": "0.5"}
+
+
+async def _repaired_run(world: World, sender: Person) -> dict[str, Any]:
+    rule = key((await _run_rule(world, sender))["id"])
+    listed = f'{{"discrepancies": [{{"kind": "MISSING_IN_SOURCE", "key": "{uuid4()}"}}]}}'
+    run = {"rule_id": rule, "status": "WARNING", "details": listed, "finished_at": datetime.now(UTC)}
+    return {"executionId": await world.insert("reconciliation_executions", **run)}
+
+
 ATTACKS = {
     "sendNotification.input.userId": [Attack(_sent_notification, "administrator")],
     "markNotificationAsRead.input.id": [Attack(_read_notification)],
@@ -401,6 +419,9 @@ ATTACKS = {
     "voidPayment.input.paymentId": [Attack(_captured_payment, "administrator")],
     "resolveHeldPayment.input.paymentId": [Attack(_held_payment, "administrator")],
     "resolveQualityAnomaly.input.id": [Attack(_anomaly, "administrator")],
+    "updateReconciliationRule.input.id": [Attack(_changed_rule, "administrator")],
+    "runReconciliation.input.id": [Attack(_run_rule, "administrator")],
+    "repairDiscrepancies.input.executionId": [Attack(_repaired_run, "administrator")],
     "trackEvents.input.events.storeId": [Attack(_event_of_hidden_store, None)],
     "trackEvents.input.storeId": [Attack(_events_of_hidden_store, None)],
 }

@@ -59,6 +59,12 @@ class Reading(Listing[M]):
         )
         return {row.id for row in await self.rows(statement, ids=list(ids))}  # type: ignore[attr-defined]
 
+    async def get_changeable(self, id: UUID) -> M:
+        """A row that the viewer may change; raises `NotFound`, also where the viewer may only see it."""
+        if id not in await self.changeable_ids([id]):
+            raise NotFound(f"no {self.model.__name__} has this id")
+        return await self.get_by_id(id)
+
     async def load_batch(self, batch: Batch, keys: Sequence[UUID]) -> list[Any]:
         """The rows of a declared batch method, in the order of the keys."""
         statement = self.statement(

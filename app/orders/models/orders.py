@@ -65,6 +65,7 @@ class Order(Timestamped, table=True):
         model.newest_first("orders", "status"),
         model.sparse_index("orders", "payment_id"),
         model.sparse_index("orders", "voucher_id"),
+        Index("ix_orders_updated_at_id", "updated_at", "id"),
         Index(
             "uq_orders_store_id_number",
             "store_id",

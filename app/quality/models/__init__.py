@@ -10,6 +10,9 @@ from app.quality.models.checks import (
     ValidationSeverity,
 )
 from app.quality.models.reconciliation import (
+    MOST_PAIRS,
+    UNFINISHED,
+    ExecutionStatus,
     ReconciliationExecution,
     ReconciliationExecutionCreate,
     ReconciliationRule,
@@ -23,7 +26,10 @@ from app.quality.models.reconciliation import (
 from app.quality.models.values import ValidationStatus
 
 __all__ = [
+    "MOST_PAIRS",
+    "UNFINISHED",
     "AnomalyType",
+    "ExecutionStatus",
     "QualityAnomaly",
     "QualityAnomalyCreate",
     "QualityCheckType",

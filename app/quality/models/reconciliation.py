@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -13,7 +13,11 @@ from sqlalchemy import CheckConstraint, Index, Numeric, text
 from app.core import model
 from app.core.inputs import AnyCase, Input, JsonValue, Line, Passage, Update
 from app.core.model import BIG_INTEGER, JSON, TEXT_LIST, Created, Timestamped
-from app.quality.models.values import MILLISECONDS, Count, Identifier, Milliseconds, Status, ValidationStatus
+from app.quality.models.values import MILLISECONDS, Count, Identifier, Milliseconds
+
+MOST_OF_WARNING: Final = 100
+MOST_PAIRS: Final = 50
+"""Columns that a rule compares at most."""
 
 
 class ReconciliationSchedule(StrEnum):
@@ -22,7 +26,31 @@ class ReconciliationSchedule(StrEnum):
     WEEKLY = "WEEKLY"
 
 
+class ExecutionStatus(StrEnum):
+    """How a run stands. PASSED found nothing, WARNING at most `MOST_OF_WARNING` discrepancies, FAILED more; ERROR could not end."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PASSED = "PASSED"
+    WARNING = "WARNING"
+    FAILED = "FAILED"
+    ERROR = "ERROR"
+
+    @classmethod
+    def of(cls, discrepancies: int) -> "ExecutionStatus":
+        """The end of a run that found so many."""
+        if discrepancies == 0:
+            return cls.PASSED
+        return cls.WARNING if discrepancies <= MOST_OF_WARNING else cls.FAILED
+
+
+UNFINISHED: Final = f"status in ('{ExecutionStatus.PENDING}', '{ExecutionStatus.RUNNING}')"
+
+
 class RepairStatus(StrEnum):
+    """PENDING is a repair that somebody is at, or died of."""
+
+    PENDING = "PENDING"
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
 
@@ -53,29 +81,54 @@ class ReconciliationRule(Timestamped, table=True):
 
 
 class ReconciliationExecution(Created, table=True):
-    """One run of a rule."""
+    """One run of a rule; a rule has at most one that has not ended.
+
+    A run goes over the keys in order: `cursor` is the last one that was compared, so that another process can go on from there once
+    `leased_until` is over. `expected` are the rows that it reckons with, `progress` is in percent. `details` holds the first
+    discrepancies, the counts and the sums of both sides.
+    """
 
     __tablename__ = "reconciliation_executions"
     __table_args__ = (
-        model.one_of("status", ValidationStatus),
-        *model.not_negative("records_checked", "discrepancies", "execution_time"),
+        model.one_of("status", ExecutionStatus),
+        *model.not_negative(
+            "records_checked",
+            "discrepancies",
+            "execution_time",
+            "expected",
+            "missing_in_target",
+            "missing_in_source",
+            "differing",
+            "attempts",
+        ),
+        CheckConstraint("progress between 0 and 100", name="progress"),
         model.newest_first("reconciliation_executions"),
         model.newest_first("reconciliation_executions", "rule_id"),
         Index("ix_reconciliation_executions_status_executed_at", "status", "executed_at"),
+        Index("uq_reconciliation_executions_unfinished", "rule_id", unique=True, postgresql_where=text(UNFINISHED)),
     )
 
     rule_id: UUID = model.reference("reconciliation_rules.id", "CASCADE")
-    status: ValidationStatus = model.choice()
+    status: ExecutionStatus = model.choice(ExecutionStatus.PENDING)
     records_checked: int = model.column(0, sa_type=BIG_INTEGER)
     discrepancies: int = model.column(0, sa_type=BIG_INTEGER)
     executed_at: datetime = model.moment("now")
     execution_time: Decimal | None = model.column(None, sa_type=MILLISECONDS)
     details: Any | None = model.column(None, sa_type=JSON)
     error_message: str | None = model.column(None, max_length=1000)
+    expected: int = model.column(0, sa_type=BIG_INTEGER)
+    progress: int = model.column(0)
+    missing_in_target: int = model.column(0, sa_type=BIG_INTEGER)
+    missing_in_source: int = model.column(0, sa_type=BIG_INTEGER)
+    differing: int = model.column(0, sa_type=BIG_INTEGER)
+    cursor: str | None = model.column(None, max_length=64)
+    attempts: int = model.column(0)
+    leased_until: datetime | None = model.moment()
+    finished_at: datetime | None = model.moment()
 
 
 class RepairOperation(Created, table=True):
-    """One repair of one discrepancy; `details` tells the table, the row and the values before and after."""
+    """The repair of one row, once per run: `operation_id` is its key, `details` tell the table and the values before and after."""
 
     __tablename__ = "repair_operations"
     __table_args__ = (
@@ -83,7 +136,13 @@ class RepairOperation(Created, table=True):
         CheckConstraint("error is null or status = 'FAILED'", name="error_of_failed"),
         model.newest_first("repair_operations"),
         model.newest_first("repair_operations", "operation_id"),
-        model.sparse_index("repair_operations", "execution_id"),
+        Index(
+            "uq_repair_operations_execution_id_operation_id",
+            "execution_id",
+            "operation_id",
+            unique=True,
+            postgresql_where=text("execution_id is not null"),
+        ),
     )
 
     operation_id: str = model.column(max_length=128)
@@ -96,7 +155,7 @@ class RepairOperation(Created, table=True):
 
 
 Tolerance = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
-Columns = Annotated[list[Identifier], Field(max_length=50)]
+Columns = Annotated[list[Identifier], Field(max_length=MOST_PAIRS)]
 RuleName = Annotated[str, Line(255)]
 Schedule = Annotated[ReconciliationSchedule, AnyCase]
 
@@ -138,10 +197,10 @@ class ReconciliationRuleUpdate(Update):
 
 
 class ReconciliationExecutionCreate(Input):
-    """The outcome of a run."""
+    """A run that ended elsewhere."""
 
     rule_id: UUID
-    status: Status
+    status: Annotated[ExecutionStatus, AnyCase]
     records_checked: Count = 0
     discrepancies: Count = 0
     execution_time: Milliseconds | None = None
