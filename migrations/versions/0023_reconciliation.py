@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022"
-down_revision = "0021"
+revision = "0023"
+down_revision = "0022"
 
 EXECUTIONS, REPAIRS = "reconciliation_executions", "repair_operations"
 COUNTS = (("expected", sa.BigInteger()), *((kind, sa.BigInteger()) for kind in ("missing_in_target", "missing_in_source", "differing")))
