@@ -1,7 +1,7 @@
 """The events of users: every statement on them. They are in ClickHouse, each seen once (FINAL) however often it arrived."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +28,10 @@ TYPES: Final[Mapping[str, str]] = {
     "is_error": "Bool",
 }
 ROWS: Final = f"SELECT {', '.join(COLUMNS)} FROM user_events FINAL"  # noqa: S608 - names of columns
+ACTIVITY: Final = f"""
+    SELECT user_id, count() AS events, uniqExact(toDate(timestamp)) AS days, max(timestamp) AS latest FROM user_events FINAL
+    WHERE user_id IN {{user_ids:Array(UUID)}} AND timestamp > {{since:{MOMENT}}} AND timestamp <= {{until:{MOMENT}}}
+"""  # noqa: S608 - the name of a type
 COUNT: Final = "SELECT count() FROM user_events FINAL"
 LONGEST_PAUSE: Final = 60
 
@@ -85,6 +89,12 @@ class UserEventRepository(Instrumented):
             sorts=sorts,
             count=lambda: self.count(request.where),
         )
+
+    async def find_activity(self, user_ids: Sequence[UUID], since: datetime, until: datetime) -> dict[UUID, dict[str, Any]]:
+        """What users did in a time, by their ids: `events`, `days` with any, and when the `latest` was. Who did nothing is left out."""
+        query = f"{ACTIVITY} AND {self._scope()} GROUP BY user_id"
+        rows = await self.clickhouse.fetch(query, self._bind({"user_ids": list(user_ids), "since": since, "until": until}))
+        return {row["user_id"]: row for row in rows}
 
     async def count(self, where: Mapping[str, Any] | None = None) -> int:
         matching, values = self._matching(where)

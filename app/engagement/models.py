@@ -21,12 +21,13 @@ class NotificationPriority(StrEnum):
 
 
 class Feature(Timestamped, table=True):
-    """A named value computed of a cart, one per version; it expires `ttl` seconds after `updated_at`."""
+    """A named value computed of a cart, one per version; it expires `ttl` seconds after `updated_at`. `revision` counts its values."""
 
     __tablename__ = "features"
     __table_args__ = (
         UniqueConstraint("cart_id", "name", "version"),
         CheckConstraint("ttl > 0", name="ttl_positive"),
+        CheckConstraint("revision > 0", name="revision_positive"),
         *model.is_object("metadata"),
         model.newest_first("features"),
         model.newest_first("features", "version"),
@@ -39,6 +40,19 @@ class Feature(Timestamped, table=True):
     description: str | None = model.column(None, sa_type=TEXT)
     ttl: int | None = model.column(None)
     metadata_: dict[str, Any] | None = model.metadata_column()
+    revision: int = model.column(1)
+
+
+class FeatureHistory(Created, table=True):
+    """A value that a feature has had since `created_at`, until its next revision."""
+
+    __tablename__ = "feature_history"
+    __table_args__ = (UniqueConstraint("feature_id", "revision"),)
+
+    feature_id: UUID = model.reference("features.id", "CASCADE")
+    revision: int = model.column()
+    value: Any = model.column(sa_type=JSON, nullable=False)
+    ttl: int | None = model.column(None)
 
 
 class Notification(Created, table=True):

@@ -1,6 +1,7 @@
 """Sending and reading notifications, and keeping webhooks."""
 
 from datetime import datetime
+from typing import Any
 
 import strawberry
 from strawberry import UNSET
@@ -9,13 +10,15 @@ from strawberry.scalars import JSON
 from app.api.context import Info
 from app.api.inputs import IdInput
 from app.api.mutations import given, mutation, validated
-from app.api.permissions import mine, requires
+from app.api.permissions import mine, own, requires
 from app.api.rate_limit import Rate
 from app.api.scalars import decode_id
 from app.core.errors import ErrorCode, UserError
+from app.engagement.features import FeatureStore
 from app.engagement.models import NotificationCreate, NotificationPriority, WebhookRequest, WebhookUpdate
 from app.engagement.types import (
     DeletedWebhookPayload,
+    FeaturesPayload,
     NotificationPayload,
     ReadNotificationsPayload,
     SentNotificationPayload,
@@ -27,6 +30,11 @@ from app.stores.events import StoreEvent
 
 READ = mine("notifications:write")
 KEEP = requires("webhooks:write")
+
+
+@strawberry.input
+class ComputeCartFeaturesInput:
+    cart_id: strawberry.ID
 
 
 @strawberry.input
@@ -59,6 +67,19 @@ class UpdateWebhookInput:
 
 @strawberry.type
 class EngagementMutation:
+    @mutation(
+        access=own("features:write"),
+        rate=Rate("1200/hour"),
+        description="Compute the features of a cart now. While events cannot be reached, those that need them are `unavailable`.",
+    )
+    async def compute_cart_features(self, info: Info, input: ComputeCartFeaturesInput) -> FeaturesPayload | None:
+        repositories, id = info.context.repositories, decode_id(input.cart_id, "Cart", "cartId")
+        if not await repositories.features.may_write(id):
+            raise UserError(ErrorCode.NOT_FOUND, "you have no cart with this id", "cartId")
+        found = await FeatureStore(repositories.unscoped).compute(id)
+        features: list[Any] = list(found.features)
+        return FeaturesPayload(features=features, unavailable=list(found.unavailable))
+
     @mutation(
         access=requires("notifications:write"),
         rate=Rate("600/hour"),

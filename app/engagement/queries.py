@@ -1,14 +1,16 @@
 """What can be asked of notifications and webhooks."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import strawberry
 
 from app.accounts.types import CreatedOrder
 from app.api.connection import Connection, connection, page_request
 from app.api.context import Info
-from app.api.permissions import mine, protected, requires
-from app.engagement.types import Notification, NotificationFilter, Webhook, WebhookFilter
+from app.api.permissions import mine, own, protected, requires
+from app.api.scalars import decode_id
+from app.engagement.types import Feature, Notification, NotificationFilter, Webhook, WebhookFilter
 from app.execution.declarations import Listing
 
 OWN = Listing("notifications", NotificationFilter, CreatedOrder, (), None, "user_id")
@@ -35,6 +37,17 @@ class EngagementQuery:
             request = replace(request, where={"and": [request.where or {}, {"read": False}]})
         page: Connection[Notification] = await info.context.repositories.notifications.find_page(request)
         return page
+
+    @strawberry.field(  # type: ignore[untyped-decorator]
+        description="The features of a cart that have not expired, by name; with `asOf`, as they were then.",
+        **protected(own("features:read")),
+    )
+    async def features(
+        self, info: Info, cart_id: strawberry.ID, version: str | None = None, as_of: datetime | None = None
+    ) -> list[Feature]:
+        id = decode_id(cart_id, "Cart", "cartId")
+        found: list[Feature] = await info.context.repositories.features.find_by_cart_id(id, version, as_of)
+        return found
 
     webhooks: Connection[Webhook] = connection(
         "webhooks",

@@ -1,17 +1,19 @@
 """Notifications and webhooks as GraphQL shows them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import strawberry
 from strawberry.scalars import JSON
 
 from app.accounts.types import CreatedOrder
+from app.api.computed import computed
 from app.api.connection import Connection
 from app.api.filters import BooleanFilter, Comparison, DateTimeFilter, IdFilter, StringFilter, filter_input, id_filter
 from app.api.mutations import Payload
 from app.api.node import Node
-from app.api.permissions import mine, requires
+from app.api.permissions import mine, own, requires
 from app.api.relations import to_connection, to_one
+from app.carts.types import Cart
 from app.engagement import models
 from app.stores.events import StoreEvent
 from app.stores.types import Store
@@ -19,6 +21,36 @@ from app.stores.types import Store
 strawberry.enum(models.NotificationPriority, description="How much a notification matters.")
 strawberry.enum(models.DeliveryStatus, description="PENDING deliveries are still tried; DELIVERED ones were taken with a 2xx status.")
 strawberry.enum(StoreEvent, description="What webhooks can be told of; messages write ORDER_CREATED as `order.created`.")
+
+
+def _expires_at(updated_at: datetime, ttl: int | None) -> datetime | None:
+    return None if ttl is None else updated_at + timedelta(seconds=ttl)
+
+
+@strawberry.type(description="A named value computed of a cart.")
+class Feature(Node):
+    model = models.Feature
+    access = own("features:read")
+
+    name: str
+    value: JSON
+    version: str = strawberry.field(description="Of the way in which it is computed.")
+    description: str | None
+    ttl: int | None = strawberry.field(description="Seconds that it is good for; null: until it is computed again.")
+    expires_at: datetime | None = computed(_expires_at, needs=("updated_at", "ttl"))
+    revision: int = strawberry.field(description="Counts its values.")
+    metadata: JSON | None
+    created_at: datetime
+    updated_at: datetime
+    cart: Cart | None = to_one("carts", key="cart_id")
+
+
+@strawberry.type
+class FeaturesPayload(Payload):
+    features: list[Feature] = strawberry.field(default_factory=list)
+    unavailable: list[str] = strawberry.field(
+        default_factory=list, description="Names of features that could not be computed now, since the events cannot be reached."
+    )
 
 
 @strawberry.type(description="A message to a user.")

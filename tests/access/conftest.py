@@ -99,3 +99,5 @@ async def _settle(world: World) -> None:
     execution = key(world.victims["ReconciliationExecution"])
     world.victims["RepairOperation"] = await world.insert("repair_operations", execution_id=execution, **repair)
     world.victims["QualityAnomaly"] = await world.insert("quality_anomalies", type="MISSING_DATA", table_name="orders")
+    feature = {"name": "user_interaction", "value": f'"{MARK}"', "description": MARK}
+    world.victims["Feature"] = await world.insert("features", cart_id=key(cart), **feature)

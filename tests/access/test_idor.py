@@ -373,7 +373,12 @@ async def _repaired_run(world: World, sender: Person) -> dict[str, Any]:
     return {"executionId": await world.insert("reconciliation_executions", **run)}
 
 
+async def _computed_cart(world: World, _: Person) -> dict[str, Any]:
+    return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"])}
+
+
 ATTACKS = {
+    "computeCartFeatures.input.cartId": [Attack(_computed_cart)],
     "sendNotification.input.userId": [Attack(_sent_notification, "administrator")],
     "markNotificationAsRead.input.id": [Attack(_read_notification)],
     "createWebhook.input.storeId": [Attack(_new_webhook, "administrator")],

@@ -38,6 +38,7 @@ REACHED_THROUGH_A_PARENT = {
     "order_items",
     "order_events",
     "inventory_movements",
+    "feature_history",
 }
 
 Insert = Callable[..., Awaitable[UUID]]
@@ -54,6 +55,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "carts",
         "config",
         "event_spool",
+        "feature_history",
         "features",
         "idempotency_keys",
         "inventory",

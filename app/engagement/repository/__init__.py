@@ -1,6 +1,7 @@
 """Features, notifications and webhooks: every statement on them."""
 
-from app.engagement.repository.messages import FeatureRepository, NotificationRepository
+from app.engagement.repository.features import FeatureRepository
+from app.engagement.repository.messages import NotificationRepository
 from app.engagement.repository.webhooks import MAX_WEBHOOKS, Attempted, WebhookDeliveryRepository, WebhookRepository
 
 __all__ = [

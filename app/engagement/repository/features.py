@@ -1,0 +1,145 @@
+"""Features of carts: as they are, and as they were."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.carts.models import Cart, CartItem
+from app.core.errors import ErrorCode
+from app.core.repository import Repository, as_values
+from app.core.scope import own_or_of_store
+from app.core.security import ViewerKind
+from app.engagement.models import Feature, FeatureHistory
+
+CARTS = Cart.__table__  # type: ignore[attr-defined]
+ITEMS = CartItem.__table__  # type: ignore[attr-defined]
+HISTORY = FeatureHistory.__table__  # type: ignore[attr-defined]
+MOST_FEATURES = 500
+WRITTEN = ("cart_id", "name", "value", "version", "description", "ttl", "metadata")
+
+
+class FeatureRepository(Repository[Feature]):
+    """Features belong to the shopper of their cart; staff see those of their store's carts."""
+
+    model = Feature
+    constraints: ClassVar[dict[str, tuple[ErrorCode, str, str]]] = {
+        "fk_features_cart_id_carts": (ErrorCode.NOT_FOUND, "cart_id", "a cart with this id does not exist"),
+    }
+
+    def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return exists().where(CARTS.c.id == table.c.cart_id, own_or_of_store(CARTS, viewer, "features"))
+
+    def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
+        return exists().where(CARTS.c.id == table.c.cart_id, own_or_of_store(CARTS, viewer, "features", "write"))
+
+    async def create_many(self, rows: Sequence[BaseModel | Mapping[str, Any]]) -> list[Feature]:
+        """Write features with one statement, in which their history grows; one of the same cart, name and version takes the new value.
+
+        A value that stays and does not expire is no new revision.
+        """
+        given = sorted((as_values(row) for row in rows), key=lambda row: (str(row["cart_id"]), row["name"], row["version"]))
+        return await self.rows(self.statement("upsert_many", self._upsert), records=given) if given else []
+
+    async def may_write(self, cart_id: UUID) -> bool:
+        """Whether the viewer may write features of a cart, which is there."""
+        allowed = [] if self.viewer.sees_everything else [own_or_of_store(CARTS, self.viewer.kind, "features", "write")]
+        statement = self.statement(
+            "may_write", lambda: select(exists().where(CARTS.c.id == bindparam("cart_id"), ~CARTS.c.is_deleted, *allowed))
+        )
+        return bool(await self.value(statement, cart_id=cart_id))
+
+    async def lock_cart(self, cart_id: UUID) -> None:
+        """Let nobody else compute a cart's features until the transaction ends; whoever changes the cart need not wait."""
+        key = func.hashtextextended(cast(bindparam("cart_id", type_=self.table.c.cart_id.type), Text), 0)
+        await self.value(self.statement("lock_cart", lambda: select(func.pg_advisory_xact_lock(key).is_not(None))), cart_id=cart_id)
+
+    async def find_basis(self, cart_id: UUID) -> Any | None:
+        """What a cart's features are computed of, at one moment: its total and version, how many lines it has, and their mean price."""
+        return await self.row(self.statement("find_basis", self._basis), cart_id=cart_id)
+
+    async def find_by_cart_id(self, cart_id: UUID, version: str | None = None, as_of: datetime | None = None) -> list[Feature]:
+        """The features of a cart that have not expired, by name; of one version where it is given. With `as_of`, as they were then."""
+        key = ("find_by_cart_id", version is None, as_of is None)
+        statement = self.statement(key, lambda: self._of_cart(any_version=version is None, then=as_of is not None))
+        return await self.rows(statement, cart_id=cart_id, version=version, as_of=as_of)
+
+    async def get_expired_features(self) -> list[Feature]:
+        """Features past their time to live, at most 1000."""
+        expired = self._expired(self.table.c.ttl, self.table.c.updated_at, func.now())
+        return await self.rows(self.statement("get_expired_features", lambda: self.base().where(expired).limit(1000)))
+
+    async def clear_cart_features(self, cart_id: UUID) -> int:
+        return await self.delete_many({"cart_id": cart_id})
+
+    def _of_cart(self, *, any_version: bool, then: bool) -> Select[Any]:
+        columns = self.table.c
+        of_version = true() if any_version else columns.version == bindparam("version")
+        found = self._then() if then else self.base().where(~self._expired(columns.ttl, columns.updated_at, func.now()))
+        return found.where(columns.cart_id == bindparam("cart_id"), of_version).order_by(columns.name, columns.version).limit(MOST_FEATURES)
+
+    def _then(self) -> Select[Any]:
+        """The features with the values that they had at `:as_of`, where they had any that had not expired."""
+        columns, moment = self.table.c, bindparam("as_of", type_=DateTime(timezone=True))
+        before = select(HISTORY).where(HISTORY.c.feature_id == columns.id, HISTORY.c.created_at <= moment)
+        last = before.order_by(HISTORY.c.revision.desc()).limit(1).correlate(self.table).lateral("last")
+        replaced = {"value": last.c.value, "ttl": last.c.ttl, "revision": last.c.revision, "updated_at": last.c.created_at}
+        shown = [replaced[column.name].label(column.name) if column.name in replaced else column for column in columns]
+        found = select(*shown).select_from(self.table.join(last, true()))
+        return found.where(self.visible(self.table), ~self._expired(last.c.ttl, last.c.created_at, moment))
+
+    def _expired(self, ttl: Any, since: Any, moment: Any) -> ColumnElement[bool]:
+        lifetime = func.make_interval(0, 0, 0, 0, 0, 0, func.coalesce(ttl, 0))
+        expired: ColumnElement[bool] = ttl.is_not(None) & (since + lifetime < moment)
+        return expired
+
+    def _basis(self) -> Select[Any]:
+        return (
+            select(
+                CARTS.c.id,
+                CARTS.c.user_id,
+                CARTS.c.total,
+                CARTS.c.version,
+                func.count(ITEMS.c.id).label("lines"),
+                func.coalesce(func.avg(ITEMS.c.price), 0).label("mean_price"),
+            )
+            .select_from(CARTS.outerjoin(ITEMS, ITEMS.c.cart_id == CARTS.c.id))
+            .where(CARTS.c.id == bindparam("cart_id"), ~CARTS.c.is_deleted)
+            .group_by(CARTS.c.id)
+        )
+
+    def _upsert(self) -> Any:
+        """The time is read once the row is locked, so revisions of one feature follow each other in time as well."""
+        source = f"select {', '.join(WRITTEN)} from jsonb_populate_recordset(null::features, cast(:records as jsonb))"  # noqa: S608 - names of columns
+        given = select(*(text(name) for name in WRITTEN), func.clock_timestamp()).select_from(text(f"({source}) as given"))
+        rows = upsert(self.table).from_select([*WRITTEN, "updated_at"], given)
+        new = self.table.c.value.is_distinct_from(rows.excluded.value) | rows.excluded.ttl.is_not(None)
+        replaced = {name: rows.excluded[name] for name in ("value", "description", "ttl", "metadata")}
+        stamped = {"updated_at": func.clock_timestamp(), "revision": self.table.c.revision + case((new, 1), else_=0)}
+        written = rows.on_conflict_do_update(index_elements=["cart_id", "name", "version"], set_={**replaced, **stamped})
+        former: Any = literal_column("old.revision").label("former")
+        changed = written.returning(*self.table.c, former).cte("changed")
+        fresh = select(changed.c.id, changed.c.revision, changed.c.value, changed.c.ttl, changed.c.updated_at).where(
+            changed.c.former.is_distinct_from(changed.c.revision)
+        )
+        noted = insert(HISTORY).from_select(["feature_id", "revision", "value", "ttl", "created_at"], fresh).cte("noted")
+        return select(*(changed.c[name] for name in self.columns)).add_cte(noted)
