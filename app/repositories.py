@@ -26,6 +26,7 @@ from app.accounts.repository import (
     VerificationRepository,
 )
 from app.accounts.repository.idempotency import IdempotencyRepository
+from app.analytics.insights import AnalyticsRepository
 from app.analytics.repository import EventSpoolRepository, UserEventRepository
 from app.carts.repository import CartItemRepository, CartRepository, GuestCartRepository, RecoveryEventRepository, VoucherRepository
 from app.catalog.repository import InventoryMovementRepository, InventoryRepository, ProductRepository
@@ -204,6 +205,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def user_events(self) -> UserEventRepository:
         return self.of(UserEventRepository)
+
+    @cached_property
+    def analytics(self) -> AnalyticsRepository:
+        return self.of(AnalyticsRepository)
 
     @cached_property
     def repair_operations(self) -> RepairOperationRepository:

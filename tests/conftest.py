@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import structlog
 from coverage import Coverage
 from sqlalchemy import make_url
 
@@ -79,6 +80,15 @@ async def postgres() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="neurotracker-test-") as folder:
         async with EmbeddedPostgres(Path(folder), fsync=False) as server:
             yield server.dsn
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> Iterator[None]:
+    """Logs as a process writes them: pictures of stacks would take longer than what is tested."""
+    shared = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level]
+    structlog.configure(processors=[*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -290,14 +300,21 @@ async def repositories(database: Database) -> AsyncIterator[Repositories]:
         yield repositories
 
 
-@pytest.fixture
-async def clickhouse() -> AsyncIterator[ClickHouse]:
-    """The embedded ClickHouse with a migrated database of the test's own."""
+@asynccontextmanager
+async def fresh_clickhouse() -> AsyncIterator[ClickHouse]:
+    """The embedded ClickHouse with a new migrated database, dropped afterwards."""
     options = ClickHouseOptions(database=f"test_{uuid4().hex}")
     engine = ClickHouse(None, data_folder() / "clickhouse", Metrics(), options, clickhouse_migrations.apply)
     yield engine
     await engine.execute(f"DROP DATABASE IF EXISTS {options.database}")
     await engine.close()
+
+
+@pytest.fixture
+async def clickhouse() -> AsyncIterator[ClickHouse]:
+    """The embedded ClickHouse with a migrated database of the test's own."""
+    async with fresh_clickhouse() as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def cart_of(event: UserEventCreate) -> UUID | None:
     named = event.metadata.get("cartId")
     if not isinstance(named, str):
         return None
-    return _key(named, "Cart") or _uuid(named)
+    return key_of(named, "Cart")
 
 
 def latest_by_cart(events: Sequence[UserEventCreate]) -> dict[UUID, UserEventCreate]:
@@ -142,6 +142,11 @@ def latest_by_cart(events: Sequence[UserEventCreate]) -> dict[UUID, UserEventCre
         if (cart := cart_of(event)) is not None:
             found[cart] = event
     return found
+
+
+def key_of(named: str, type_name: str) -> UUID | None:
+    """The key of what an event names: by its global id, or by the key inside one; None where it is neither."""
+    return _key(named, type_name) or _uuid(named)
 
 
 def _key(id: str, type_name: str) -> UUID | None:

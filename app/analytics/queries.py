@@ -1,14 +1,34 @@
 """What can be asked of events."""
 
+from datetime import datetime
+from typing import Annotated
+
 import strawberry
 
+from app.analytics.insight_types import Analytics
+from app.analytics.periods import Period
 from app.analytics.types import UserEvent, UserEventFilter, UserEventOrder
 from app.api.connection import Connection, connection
-from app.api.permissions import requires
+from app.api.context import Info
+from app.api.permissions import protected, requires
+from app.api.scalars import decode_id
 
 
 @strawberry.type
 class AnalyticsQuery:
+    @strawberry.field(  # type: ignore[untyped-decorator]
+        description="Figures about the events from one time until before another, at most 400 days later; staff see their store's.",
+        **protected(requires("events:read")),
+    )
+    async def analytics(
+        self,
+        info: Info,
+        start: Annotated[datetime, strawberry.argument(name="from")],
+        to: datetime,
+        store_id: strawberry.ID | None = None,
+    ) -> Analytics:
+        return Analytics(period=Period(start, to, decode_id(store_id, "Store", "storeId") if store_id else None))
+
     user_events: Connection[UserEvent] = connection(
         "user_events",
         access=requires("events:read"),

@@ -36,14 +36,13 @@ COUNT: Final = "SELECT count() FROM user_events FINAL"
 LONGEST_PAUSE: Final = 60
 
 
-class UserEventRepository(Instrumented):
-    """Events are for the staff of their store; administrators see those of all stores and of none."""
-
-    entity = "user_events"
+class EventReader(Instrumented):
+    """Base of what reads events: they are for the staff of their store; administrators see those of all stores and of none."""
 
     def __init__(self, _session: Session, repositories: RepositoryFactory, viewer: Viewer = SYSTEM) -> None:
         self.viewer = viewer
         self.metrics = repositories.metrics
+        self.cache = repositories.cache
         self._clickhouse = repositories.clickhouse
 
     @property
@@ -51,6 +50,22 @@ class UserEventRepository(Instrumented):
         if self._clickhouse is None:
             raise Unavailable("this process has no ClickHouse")
         return self._clickhouse
+
+    def _scope(self) -> str:
+        if self.viewer.sees_everything:
+            return "true"
+        of_store = self.viewer.kind is ViewerKind.STAFF and self.viewer.store_id is not None
+        return "store_id = {viewer_store_id:UUID}" if of_store else "false"
+
+    def _bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        scope = {} if self.viewer.store_id is None else {"viewer_store_id": self.viewer.store_id}
+        return {**scope, **values}
+
+
+class UserEventRepository(EventReader):
+    """The events themselves."""
+
+    entity = "user_events"
 
     async def insert_batch(self, events: Sequence[Mapping[str, Any]], token: str) -> None:
         """Add events, all of them or none; the same token again adds nothing. Raises `Unavailable`."""
@@ -103,17 +118,7 @@ class UserEventRepository(Instrumented):
     async def _rows(self, conditions: str, values: Mapping[str, Any], limit: int, tail: str = "") -> list[UserEvent]:
         query = f"{ROWS} WHERE {self._scope()} AND {conditions} {tail} LIMIT {{row_limit:UInt32}}"
         rows = await self.clickhouse.fetch(query, self._bind({**values, "row_limit": limit}))
-        return [UserEvent(**{**row, "metadata": orjson.loads(row["metadata"]), "source": EventSource(row["source"])}) for row in rows]
-
-    def _scope(self) -> str:
-        if self.viewer.sees_everything:
-            return "true"
-        of_store = self.viewer.kind is ViewerKind.STAFF and self.viewer.store_id is not None
-        return "store_id = {viewer_store_id:UUID}" if of_store else "false"
-
-    def _bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        scope = {} if self.viewer.store_id is None else {"viewer_store_id": self.viewer.store_id}
-        return {**scope, **values}
+        return [event_of(row) for row in rows]
 
     def _matching(self, where: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
         reader = FilterReader(TYPES)
@@ -129,6 +134,11 @@ class UserEventRepository(Instrumented):
                 values[f"{argument}{n}"] = parse_key(key, KINDS[TYPES[sort.column]], argument)
             conditions.append(beyond(sorts, TYPES, argument, backward=argument == "before"))
         return conditions
+
+
+def event_of(row: Mapping[str, Any]) -> UserEvent:
+    """A row of ClickHouse's table as an event."""
+    return UserEvent(**{**row, "metadata": orjson.loads(row["metadata"]), "source": EventSource(row["source"])})
 
 
 def encoded(events: Sequence[Mapping[str, Any]]) -> bytes:

@@ -1,24 +1,14 @@
 """One gateway over the demo shop for all tests of a process that change nothing others look at, and callers of every kind."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-import structlog
 from starlette.applications import Starlette
 
 from app.seed.people import ADMINISTRATOR, SHOPPER
 from tests.conftest import fresh_database
 from tests.serving import Caller, listening, reached, running_app, settings_for
-
-
-@pytest.fixture(scope="session", autouse=True)
-def plain_logs() -> Iterator[None]:
-    """Logs as a process writes them: pictures of stacks would take longer than what is tested."""
-    shared = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level]
-    structlog.configure(processors=[*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -31,12 +31,18 @@ async def all_events(caller: Caller, **asked: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+async def everything(administrator: Caller) -> list[dict[str, Any]]:
+    """All events, as an administrator sees them."""
+    return await all_events(administrator)
+
+
+@pytest.fixture(scope="session")
 async def analyst(anonymous: Caller) -> Caller:
     return await anonymous.sign_in(ANALYST.email, ANALYST.password)
 
 
-async def test_the_demo_shop_has_events_that_fit_it(administrator: Caller) -> None:
-    events = await all_events(administrator)
+async def test_the_demo_shop_has_events_that_fit_it(administrator: Caller, everything: list[dict[str, Any]]) -> None:
+    events = everything
 
     assert len(events) == 5000
     assert len({event["id"] for event in events}) == 5000
@@ -58,9 +64,8 @@ async def test_the_demo_shop_has_events_that_fit_it(administrator: Caller) -> No
         assert event["timestamp"] >= order["createdAt"]
 
 
-async def test_staff_see_their_stores_events_alone(administrator: Caller, analyst: Caller) -> None:
+async def test_staff_see_their_stores_events_alone(everything: list[dict[str, Any]], analyst: Caller) -> None:
     own = await all_events(analyst)
-    everything = await all_events(administrator)
     stores = {event["store"]["domain"] for event in own}
     assert stores == {"cairn-compass.example.com"}
     assert len(own) == sum(event["store"]["domain"] in stores for event in everything)
@@ -73,22 +78,22 @@ async def test_who_may_not_ask(anonymous: Caller, shopper: Caller) -> None:
         assert [error["extensions"]["code"] for error in found] == [code]
 
 
-async def test_filters_orders_and_ids(administrator: Caller) -> None:
+async def test_filters_orders_and_ids(administrator: Caller, everything: list[dict[str, Any]]) -> None:
     first = (await administrator.ask(EVENTS, first=1))["userEvents"]["nodes"][0]
     visit = await all_events(
         administrator, filter={"sessionId": {"eq": first["sessionId"]}}, orderBy=[{"field": "TIMESTAMP", "direction": "ASC"}]
     )
     assert visit[-1]["id"] == first["id"]
     assert [event["timestamp"] for event in visit] == sorted(event["timestamp"] for event in visit)
-    of_user = next(event for event in await all_events(administrator) if event["user"])
+    of_user = next(event for event in everything if event["user"])
     same = await administrator.ask(EVENTS, first=5, filter={"userId": {"eq": of_user["user"]["id"]}})
     assert {event["user"]["id"] for event in same["userEvents"]["nodes"]} == {of_user["user"]["id"]}
     node = await administrator.ask("query ($id: ID!) { node(id: $id) { id ... on UserEvent { eventType } } }", id=first["id"])
     assert node["node"] == {"id": first["id"], "eventType": first["eventType"]}
 
 
-async def test_an_event_of_another_store_is_not_there(administrator: Caller, analyst: Caller) -> None:
-    other = next(event for event in await all_events(administrator) if event["store"]["domain"] != "cairn-compass.example.com")
+async def test_an_event_of_another_store_is_not_there(administrator: Caller, analyst: Caller, everything: list[dict[str, Any]]) -> None:
+    other = next(event for event in everything if event["store"]["domain"] != "cairn-compass.example.com")
     node = await analyst.ask("query ($id: ID!) { node(id: $id) { id } }", id=other["id"])
     assert node == {"node": None}
 
