@@ -225,9 +225,9 @@ async def test_top_products_are_exact(filled: Repositories, period: Period, orde
     del rows[""]
     found = await filled.analytics.top_products(period, order, 5)
     assert [one.product for one in found] == top(rows, order.value, 5)
-    for one in found:
-        row = rows[one.product]
-        assert (one.views, one.added, one.units, one.revenue) == (row["views"], row["added"], row["units"], revenue(row["sold"]))
+    for best in found:
+        row = rows[best.product]
+        assert (best.views, best.added, best.units, best.revenue) == (row["views"], row["added"], row["units"], revenue(row["sold"]))
 
 
 async def test_top_pages_and_referrers_are_exact(filled: Repositories) -> None:

@@ -43,8 +43,8 @@ async def test_the_figures_fit_the_shop(administrator: Caller) -> None:
     assert overview["visitors"] < overview["sessions"]
     for revenue in overview["revenue"]:
         amounts = [Decimal(order["total"]) for order in completed if order["currency"] == revenue["currency"]]
-        assert (Decimal(revenue["amount"]), revenue["orders"]) == (sum(amounts), len(amounts))
-        assert abs(Decimal(revenue["averageOrderValue"]) - sum(amounts) / len(amounts)) <= Decimal("0.005")
+        assert (Decimal(revenue["amount"]), revenue["orders"]) == (sum(amounts, Decimal()), len(amounts))
+        assert abs(Decimal(revenue["averageOrderValue"]) - sum(amounts, Decimal()) / len(amounts)) <= Decimal("0.005")
     assert sum(revenue["orders"] for revenue in overview["revenue"]) == len(completed)
 
     series = found["timeSeries"]
