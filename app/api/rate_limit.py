@@ -110,8 +110,12 @@ def rate_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     if not reply.quotas:
         return []
     standings = ", ".join([f'"{name}";r={standing.remaining};t={standing.resets}' for name, (_, standing) in reply.quotas.items()])
-    policies = ", ".join([policy for policy, _ in reply.quotas.values()])
-    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", standings.encode())]
+    return [(b"ratelimit-policy", _policies(*[policy for policy, _ in reply.quotas.values()])), (b"ratelimit", standings.encode())]
+
+
+@lru_cache(maxsize=256)
+def _policies(*policies: str) -> bytes:
+    return ", ".join(policies).encode()
 
 
 @lru_cache(maxsize=4096)

@@ -1,9 +1,9 @@
 """Runs the statements of root fields that are ready."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -91,11 +91,15 @@ class Run:
     prepared: Prepared
     arguments: Sequence[Any]
     id: UUID | None = None
+    common: Hashable = None
+    """What it has in common with the runs that it may be one with; None where it runs for itself."""
 
     @classmethod
     def of(cls, head: bytes, prepared: Prepared, values: Mapping[str, Any], id: UUID | None = None) -> Self:
         """A root field whose statement gets these of the values."""
-        return cls(head, prepared, prepared.statement.arguments(values), id)
+        arguments, shared = prepared.statement.arguments(values), prepared.shared
+        common = (prepared, shared.common(arguments)) if id is not None and shared is not None else None
+        return cls(head, prepared, arguments, id, common)
 
     @property
     def runs(self) -> Sequence["Run"]:
@@ -153,31 +157,26 @@ class Runner:
 
     async def _part(self, root: bytes | Run | Rows, repositories: Any) -> bytes:
         if isinstance(root, Run):
-            rows = await self._rows(root, repositories) if root.id is None else await self._row(root, root.id, repositories)
+            rows = await (self._rows if root.common is None else self._row)(root, repositories)
             return root.head + await root.prepared.finished(rows[0][0] if rows else None, repositories)
         return root if isinstance(root, bytes) else await self._nodes(root, repositories)
 
-    async def _row(self, run: Run, id: UUID, repositories: Any) -> Sequence[Any]:
+    async def _row(self, run: Run, repositories: Any) -> Sequence[Any]:
         """The row of an id, perhaps found together with those that others look up."""
-        prepared, session = run.prepared, repositories.session
-        alone = session.current_transaction is not None or prepared.pace.seconds > QUICK_SECONDS
-        shared = None if alone else prepared.shared
-        if shared is None:
+        session = repositories.session
+        if session.current_transaction is not None or run.prepared.pace.seconds > QUICK_SECONDS:
             return await self._rows(run, repositories)
-        common = shared.common(run.arguments)
-        return await self._lookups.find(
-            (prepared, common),
-            id,
-            lambda: self._rows(run, repositories),
-            lambda ids: self._many(prepared, session, shared.query(run.arguments, ids), len(ids)),
-        )
+        assert run.id is not None
+        return await self._lookups.find(run.common, run.id, partial(self._rows, run, repositories), partial(self._many, run, session))
 
-    async def _many(self, prepared: Prepared, session: Any, query: tuple[str, Sequence[Any]], count: int) -> Sequence[Any]:
+    async def _many(self, run: Run, session: Any, ids: Sequence[UUID]) -> Sequence[Any]:
         """The rows of many ids, each of which counts as if it had been looked up by itself."""
+        prepared = run.prepared
+        assert prepared.shared is not None
         started = time.perf_counter()
-        rows: Sequence[Any] = await session.compose(*query)
+        rows: Sequence[Any] = await session.compose(*prepared.shared.query(run.arguments, ids))
         seconds = time.perf_counter() - started
-        for _ in range(count):
+        for _ in ids:
             record(self._metrics, prepared.entity, prepared.operation, "success", seconds)
         return rows
 
