@@ -41,6 +41,7 @@ from app.engagement.repository import FeatureRepository, NotificationRepository,
 from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository, RefundRepository
 from app.quality.repository import (
     QualityAnomalyRepository,
+    QualityScheduleRepository,
     QualityValidationRepository,
     ReconciliationExecutionRepository,
     ReconciliationRuleRepository,
@@ -189,6 +190,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def quality_anomalies(self) -> QualityAnomalyRepository:
         return self.of(QualityAnomalyRepository)
+
+    @cached_property
+    def quality_schedules(self) -> QualityScheduleRepository:
+        return self.of(QualityScheduleRepository)
 
     @cached_property
     def reconciliation_rules(self) -> ReconciliationRuleRepository:

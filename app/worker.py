@@ -21,6 +21,7 @@ from app.orders.mirror import OrderMirror
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
 from app.quality.reconciliation import RECONCILE_JOB, Reconciliation
+from app.quality.schedules import CHECK_JOB, Schedules
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
@@ -114,6 +115,10 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.job(LETTER_JOB, notices.send)
     worker.job(REMIND_JOB, CartReminders.from_settings(settings, repositories, mailer).send)
     worker.schedule("carts.recover", EVERY_MINUTE, Recovery(repositories).run)
+    schedules = Schedules(repositories)
+    worker.job(CHECK_JOB, schedules.check, at_once=2)
+    worker.schedule("quality.run_due", EVERY_MINUTE, schedules.run_due)
+    worker.schedule("quality.remove_old", EVERY_NIGHT, schedules.remove_old)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     if analytical:
         _analyse(worker, repositories)

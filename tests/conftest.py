@@ -258,6 +258,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "event_spool": {"events": 1, "lines": b"{}"},
     "quality_validations": {"table_name": "users", "check_type": "NULL_CHECK", "check_name": "users_null"},
     "quality_anomalies": {"table_name": "users", "type": "DUPLICATE"},
+    "quality_schedules": {"table_name": "users", "check_type": "NULL_CHECK", "column_name": "email"},
     "reconciliation_rules": {"name": "rule{n}", "source_table": "orders", "target_table": "payments", "join_key": "id"},
     "reconciliation_executions": {"rule_id": Parent("reconciliation_rules"), "status": "PASSED"},
     "repair_operations": {"operation_id": "repair", "type": "update", "status": "SUCCESS"},

@@ -112,7 +112,7 @@ class Checks:
             "check_name": check.name,
             "status": verdict.status.value,
             "severity": verdict.severity.value,
-            "details": {**details, "parameters": check.parameters.model_dump(mode="json", by_alias=True, exclude_none=True)},
+            "details": {**details, "parameters": check.given},
             "affected_rows": finding.affected,
             "execution_time": milliseconds,
         }

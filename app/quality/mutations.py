@@ -1,20 +1,29 @@
 """What can be done about the quality of the data."""
 
+from datetime import datetime
 from typing import Any
 
 import strawberry
+from strawberry import UNSET
 from strawberry.scalars import JSON
 
 from app.api.context import Context, Info
 from app.api.errors import FORBIDDEN, AccessDenied
 from app.api.inputs import IdInput
-from app.api.mutations import mutation
+from app.api.mutations import mutation, validated
 from app.api.permissions import requires
 from app.api.rate_limit import Rate
 from app.api.scalars import decode_id
+from app.core.errors import ErrorCode, UserError
 from app.quality.checks import CheckRequest, Checks
 from app.quality.models import QualityCheckType
-from app.quality.types.checks import QualityAnomalyPayload, QualityValidationPayload
+from app.quality.models.schedules import MAX_SCHEDULES, QualityScheduleTerms, QualityScheduleUpdate
+from app.quality.types.checks import (
+    DeletedQualitySchedulePayload,
+    QualityAnomalyPayload,
+    QualitySchedulePayload,
+    QualityValidationPayload,
+)
 
 WRITE = requires("quality:write")
 
@@ -30,6 +39,20 @@ class RunQualityCheckInput:
         "`table`, `column` of REFERENCE_CHECK; `columns`, more that make up the key, of DUPLICATE_CHECK; `operator` (EQ, LT, LTE, GT, GTE) "
         "and `column`, or `rule` (LINES_TOTAL, PAID) of CONSISTENCY_CHECK; `maxAgeSeconds` of FRESHNESS_CHECK.",
     )
+
+
+@strawberry.input
+class CreateQualityScheduleInput(RunQualityCheckInput):
+    interval_minutes: int = strawberry.field(default=1440, description="Minutes between two runs, from 5 to 44640.")
+    enabled: bool = True
+
+
+@strawberry.input(description="What is left out stays as it is.")
+class UpdateQualityScheduleInput:
+    id: strawberry.ID
+    interval_minutes: int | None = UNSET
+    enabled: bool | None = UNSET
+    next_run_at: datetime | None = strawberry.field(default=UNSET, description="When it runs next; the present time: now.")
 
 
 def for_the_platform(context: Context) -> None:
@@ -58,3 +81,27 @@ class QualityMutation:
         context = info.context
         id = decode_id(input.id, "QualityAnomaly", "id")
         return QualityAnomalyPayload(anomaly=await context.repositories.quality_anomalies.resolve(id, context.viewer.user_id))
+
+    @mutation(access=WRITE, description="Have a check run by itself, the first time within a minute.")
+    async def create_quality_schedule(self, info: Info, input: CreateQualityScheduleInput) -> QualitySchedulePayload | None:
+        for_the_platform(info.context)
+        repositories = info.context.repositories
+        terms = QualityScheduleTerms(interval_minutes=input.interval_minutes, enabled=input.enabled)
+        request = CheckRequest(input.check_type, input.table_name, input.column_name, input.parameters)
+        check = await Checks(repositories.unscoped).prepare(request)
+        if await repositories.quality_schedules.count() >= MAX_SCHEDULES:
+            raise UserError(ErrorCode.LIMIT_EXCEEDED, f"there are {MAX_SCHEDULES} schedules, which is the most there may be; delete one")
+        values = {"table_name": check.table.name, "column_name": check.column, "check_type": check.type.value}
+        row = await repositories.quality_schedules.create({**values, "parameters": check.given, **terms.model_dump()})
+        return QualitySchedulePayload(schedule=row)
+
+    @mutation(access=WRITE, description="Change how often a check runs by itself, or when next.")
+    async def update_quality_schedule(self, info: Info, input: UpdateQualityScheduleInput) -> QualitySchedulePayload | None:
+        change, id = validated(QualityScheduleUpdate, input, without=("id",)), decode_id(input.id, "QualitySchedule", "id")
+        return QualitySchedulePayload(schedule=await info.context.repositories.quality_schedules.update_by_id(id, change))
+
+    @mutation(access=WRITE, description="Have a check run by itself no more. Its runs stay.")
+    async def delete_quality_schedule(self, info: Info, input: IdInput) -> DeletedQualitySchedulePayload | None:
+        if not await info.context.repositories.quality_schedules.delete_by_id(decode_id(input.id, "QualitySchedule", "id")):
+            raise UserError(ErrorCode.NOT_FOUND, "there is no schedule with this id that you may delete", "id")
+        return DeletedQualitySchedulePayload(deleted=True)

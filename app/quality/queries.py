@@ -16,6 +16,7 @@ from app.quality.types.checks import (
     READ,
     QualityAnomaly,
     QualityAnomalyFilter,
+    QualitySchedule,
     QualityValidation,
     QualityValidationFilter,
     QualityValidationOrder,
@@ -61,4 +62,8 @@ class QualityQuery:
         filter=QualityAnomalyFilter,
         order=CreatedOrder,
         description="What checks found, the newest first; `filter: { resolved: { eq: false } }` gives what is still open.",
+    )
+
+    quality_schedules: Connection[QualitySchedule] = connection(
+        "quality_schedules", access=READ, order=CreatedOrder, description="The checks that run by themselves, the newest first."
     )

@@ -26,6 +26,7 @@ async def world(postgres: str, migrated: str) -> AsyncIterator[World]:
             await _open_stores(world)
             await _invite(world)
             await _settle(world)
+            await _settle_quality(world)
             yield world
             await connection.close()
 
@@ -89,6 +90,12 @@ async def _settle(world: World) -> None:
     sent = {"event_id": uuid4(), "event_type": "ORDER_CREATED", "payload": f'{{"note": "{MARK}"}}', "next_attempt_at": datetime.now(UTC)}
     world.victims["WebhookDelivery"] = await world.insert("webhook_deliveries", webhook_id=key(world.victims["Webhook"]), **sent)
     world.victims["UserEvent"] = await world.event(victim, CLOSED)
+    feature = {"name": "user_interaction", "value": f'"{MARK}"', "description": MARK}
+    world.victims["Feature"] = await world.insert("features", cart_id=key(cart), **feature)
+
+
+async def _settle_quality(world: World) -> None:
+    """What is known of the quality of the platform's data."""
     checked = {"table_name": "orders", "check_type": "NULL_CHECK", "check_name": "orders_null_check"}
     world.victims["QualityValidation"] = await world.insert("quality_validations", **checked)
     rule = {"name": "orders_vs_orders_mirror", "source_table": "orders", "target_table": "orders_mirror", "join_key": "id"}
@@ -99,5 +106,5 @@ async def _settle(world: World) -> None:
     execution = key(world.victims["ReconciliationExecution"])
     world.victims["RepairOperation"] = await world.insert("repair_operations", execution_id=execution, **repair)
     world.victims["QualityAnomaly"] = await world.insert("quality_anomalies", type="MISSING_DATA", table_name="orders")
-    feature = {"name": "user_interaction", "value": f'"{MARK}"', "description": MARK}
-    world.victims["Feature"] = await world.insert("features", cart_id=key(cart), **feature)
+    scheduled = {"table_name": "users", "check_type": "NULL_CHECK", "column_name": "email", "next_run_at": datetime(2100, 1, 1, tzinfo=UTC)}
+    world.victims["QualitySchedule"] = await world.insert("quality_schedules", **scheduled)

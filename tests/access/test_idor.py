@@ -27,7 +27,15 @@ SCHEMA = create_schema()._schema
 REFUSALS = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "BAD_USER_INPUT"}
 DEPTH = 3
 _numbers = count(1)
-OF_THE_PLATFORM = ("Role", "RolePermission", "QualityValidation", "QualityAnomaly", "ReconciliationRule", "ReconciliationExecution")
+OF_THE_PLATFORM = (
+    "Role",
+    "RolePermission",
+    "QualityValidation",
+    "QualityAnomaly",
+    "QualitySchedule",
+    "ReconciliationRule",
+    "ReconciliationExecution",
+)
 OPEN_TO = {("rival", name) for name in OF_THE_PLATFORM}
 """Roles and the quality of the data are the platform's: whoever may read any of them reads all; others' rows are ids there."""
 
@@ -377,7 +385,17 @@ async def _computed_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"])}
 
 
+async def _schedule(world: World, _: Person) -> dict[str, Any]:
+    return {"id": await world.insert("quality_schedules", table_name="users", check_type="NULL_CHECK", column_name="email")}
+
+
+async def _changed_schedule(world: World, sender: Person) -> dict[str, Any]:
+    return {**await _schedule(world, sender), "intervalMinutes": 60}
+
+
 ATTACKS = {
+    "updateQualitySchedule.input.id": [Attack(_changed_schedule, "administrator")],
+    "deleteQualitySchedule.input.id": [Attack(_schedule, "administrator")],
     "computeCartFeatures.input.cartId": [Attack(_computed_cart)],
     "sendNotification.input.userId": [Attack(_sent_notification, "administrator")],
     "markNotificationAsRead.input.id": [Attack(_read_notification)],

@@ -71,6 +71,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "products",
         "provider_events",
         "quality_anomalies",
+        "quality_schedules",
         "quality_validations",
         "reconciliation_executions",
         "reconciliation_rules",

@@ -23,6 +23,7 @@ from app.quality.models.reconciliation import (
     RepairOperationCreate,
     RepairStatus,
 )
+from app.quality.models.schedules import QualitySchedule
 from app.quality.models.values import ValidationStatus
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "QualityAnomaly",
     "QualityAnomalyCreate",
     "QualityCheckType",
+    "QualitySchedule",
     "QualityValidation",
     "QualityValidationCreate",
     "ReconciliationExecution",

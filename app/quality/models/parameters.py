@@ -232,6 +232,12 @@ class Check:
         return f"{self.table.name}_{self.type}"
 
     @property
+    def given(self) -> dict[str, Any]:
+        """Its parameters as they are written down."""
+        found: dict[str, Any] = self.parameters.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return found
+
+    @property
     def kind(self) -> ColumnKind:
         return ColumnKind.OTHER if self.column is None else self.table.columns[self.column]
 

@@ -110,6 +110,33 @@ class QualityValidationOrder:
     direction: OrderDirection = OrderDirection.ASC
 
 
+@strawberry.type(description="A check that runs by itself.")
+class QualitySchedule(Node):
+    model = models.QualitySchedule
+    access = READ
+
+    table_name: str
+    column_name: str | None
+    check_type: models.QualityCheckType
+    parameters: JSON
+    interval_minutes: int = strawberry.field(description="Minutes between two runs.")
+    enabled: bool
+    last_run_at: datetime | None
+    next_run_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+@strawberry.type
+class QualitySchedulePayload(Payload):
+    schedule: QualitySchedule | None = None
+
+
+@strawberry.type
+class DeletedQualitySchedulePayload(Payload):
+    deleted: bool = False
+
+
 @strawberry.type
 class QualityAnomalyPayload(Payload):
     anomaly: QualityAnomaly | None = None
