@@ -67,6 +67,7 @@ from app.engagement.webhooks import Webhooks
 from app.execution.runtime import CompiledExecution
 from app.orders.incoming import IncomingPayments
 from app.orders.payments import Payments
+from app.privacy.erasing import Erasing
 from app.protocol import STOPPING
 from app.repositories import Repositories
 from app.resources import Resources, open_resources
@@ -101,6 +102,7 @@ class Services:
     events: EventWriter
     changes: Changes
     seals: Seals
+    erasing: Erasing
 
 
 class Application(Starlette):
@@ -293,6 +295,7 @@ class Gateway:
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
             changes=resources.changes,
             seals=Seals(settings.link_keys),
+            erasing=Erasing(passwords),
         )
 
     async def _serve(self, stack: AsyncExitStack, resources: Resources, services: Services) -> None:

@@ -27,6 +27,7 @@ from app.engagement.subscriptions import NotificationSubscription
 from app.orders.mutations import OrderMutation
 from app.orders.queries import OrderQuery
 from app.orders.subscriptions import OrderSubscription
+from app.privacy.mutations import PrivacyMutation
 from app.quality.mutations import QualityMutation
 from app.quality.queries import QualityQuery
 from app.quality.reconciliation_mutations import ReconciliationMutation
@@ -62,6 +63,7 @@ Mutation: Any = merge_types(
         AnalyticsMutation,
         QualityMutation,
         ReconciliationMutation,
+        PrivacyMutation,
     ),
 )
 Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))

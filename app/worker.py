@@ -20,6 +20,7 @@ from app.engagement.reminders import CartReminders
 from app.orders.mirror import OrderMirror
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
+from app.privacy.erasing import ERASE_JOB, Erasure
 from app.quality.reconciliation import RECONCILE_JOB, Reconciliation
 from app.quality.schedules import CHECK_JOB, Schedules
 from app.repositories import Repositories
@@ -119,6 +120,9 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.job(CHECK_JOB, schedules.check, at_once=2)
     worker.schedule("quality.run_due", EVERY_MINUTE, schedules.run_due)
     worker.schedule("quality.remove_old", EVERY_NIGHT, schedules.remove_old)
+    erasure = Erasure(repositories)
+    worker.job(ERASE_JOB, erasure.erase)
+    worker.schedule("privacy.take_up_left", EVERY_QUARTER, erasure.take_up_left)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     if analytical:
         _analyse(worker, repositories)

@@ -255,6 +255,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "payload": "{{}}",
         "next_attempt_at": datetime(2100, 1, 1, tzinfo=UTC),
     },
+    "account_erasures": {"user_id": Parent("users")},
     "event_spool": {"events": 1, "lines": b"{}"},
     "quality_validations": {"table_name": "users", "check_type": "NULL_CHECK", "check_name": "users_null"},
     "quality_anomalies": {"table_name": "users", "type": "DUPLICATE"},

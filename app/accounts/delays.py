@@ -12,6 +12,7 @@ password, once the others' failures have begun a delay.
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -64,6 +65,11 @@ class Attempt:
     async def succeed(self, repositories: Any) -> None:
         """Forget the account's failures, not those of the network: there whoever has an account could erase those with others."""
         await repositories.sign_in_delays.clear([self.account])
+
+
+def traces(email: str, addresses: Iterable[str]) -> list[str]:
+    """The keys under which failures with an account are counted, from unknown networks and from those of the addresses."""
+    return [_key("account", email.lower(), place) for place in sorted({"", *map(network, addresses)})]
 
 
 async def forgive(repositories: Any, email: str) -> None:

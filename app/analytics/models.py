@@ -77,6 +77,9 @@ class UserEvent:
 
 UserEvent.model = UserEvent
 COLUMNS: Final = tuple(field.name for field in fields(UserEvent))
+PERSONAL: Final = ("user_id", "session_id", "client_event_id", "page_url", "user_agent", "ip_address", "error_msg")
+"""The columns that tell, or may tell, of a person; `metadata` does as well, unless the platform itself has written it."""
+
 TABLES: Final = {UserEvent.__tablename__: COLUMNS}
 
 

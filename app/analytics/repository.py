@@ -1,23 +1,25 @@
 """The events of users: every statement on them. They are in ClickHouse, each seen once (FINAL) however often it arrived."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 from sqlalchemy import BigInteger, Integer, LargeBinary, Uuid, bindparam, func, insert, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.analytics.models import COLUMNS, EventSource, EventSpool, UserEvent
-from app.core.clickhouse import ClickHouse
+from app.analytics.models import COLUMNS, PERSONAL, EventSource, EventSpool, UserEvent
+from app.core.clickhouse import MAX_ROWS, ClickHouse
 from app.core.clickhouse_lists import KINDS, MOMENT, beyond, condition, ordering
+from app.core.clickhouse_migrations import rendered
 from app.core.database import Session
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
 from app.core.filtering import FilterReader
 from app.core.operation import Instrumented
 from app.core.paging import Page, PageRequest, Sort, decode_cursor, list_tag, parse_key, with_tie_break
-from app.core.repository import Repository
+from app.core.repository import Repository, transactional
 from app.core.security import SYSTEM, Viewer, ViewerKind
 
 NEWEST: Final = (Sort("timestamp", descending=True),)
@@ -32,6 +34,12 @@ ACTIVITY: Final = f"""
     SELECT user_id, count() AS events, uniqExact(toDate(timestamp)) AS days, max(timestamp) AS latest FROM user_events FINAL
     WHERE user_id IN {{user_ids:Array(UUID)}} AND timestamp > {{since:{MOMENT}}} AND timestamp <= {{until:{MOMENT}}}
 """  # noqa: S608 - the name of a type
+VISITS: Final = "SELECT DISTINCT session_id FROM user_events WHERE user_id = {user_id:UUID} AND session_id IS NOT NULL"
+UNLINKED: Final = ", ".join(
+    [*(f"{name} = NULL" for name in PERSONAL), f"metadata = if(source = '{EventSource.PLATFORM.value}', metadata, '{{}}')"]
+)
+"""What the platform itself tells of an order are ids and amounts; anything could be in what others tell."""
+
 COUNT: Final = "SELECT count() FROM user_events FINAL"
 LONGEST_PAUSE: Final = 60
 
@@ -78,6 +86,36 @@ class UserEventRepository(EventReader):
     async def ping(self) -> None:
         """See that ClickHouse answers, the embedded one started where it was not; raises `Unavailable`."""
         await self.clickhouse.fetch_value("SELECT 1")
+
+    async def find_visits(self, user_id: UUID) -> list[str]:
+        """The visits in which a user's events were, at most 10,000."""
+        rows = await self.clickhouse.fetch(f"{VISITS} LIMIT {MAX_ROWS}", {"user_id": user_id})
+        return [row["session_id"] for row in rows]
+
+    async def unlink_visits(self, visits: Sequence[str]) -> None:
+        """Take off whatever tells of a person from nobody's events of these visits; raises as `unlink_user` does."""
+        await self._unlink("user_id IS NULL AND session_id IN {visits:Array(String)}", {"visits": list(visits)} if visits else None)
+
+    async def unlink_user(self, user_id: UUID) -> None:
+        """Take off whatever tells of a person from a user's events, in every version of each that is stored.
+
+        ClickHouse writes the parts of the table anew that hold such events; those before are removed from its disks within minutes. Raises
+        `Unavailable` while it is still at it: look again later.
+        """
+        await self._unlink("user_id = {user_id:UUID}", {"user_id": user_id})
+
+    async def _unlink(self, condition: str, values: Mapping[str, Any] | None) -> None:
+        if values is None or not await self._stored(condition, values):
+            return
+        table = f"user_events{rendered('${on_cluster}', self.clickhouse.options)}"
+        change = f"ALTER TABLE {table} UPDATE {UNLINKED} WHERE {condition} SETTINGS mutations_sync = 2"
+        await self.clickhouse.execute(change, values)
+        if await self._stored(condition, values):
+            raise Unavailable("ClickHouse is still rewriting events")
+
+    async def _stored(self, condition: str, values: Mapping[str, Any]) -> bool:
+        """Whether any version of any event is as the condition says."""
+        return bool(await self.clickhouse.fetch_value(f"SELECT count() FROM user_events WHERE {condition}", values))  # noqa: S608 - ours
 
     async def find_by_id(self, id: UUID) -> UserEvent | None:
         return (await self.find_by_ids([id]))[0]
@@ -148,6 +186,17 @@ def encoded(events: Sequence[Mapping[str, Any]]) -> bytes:
     )
 
 
+def decoded(lines: bytes) -> list[dict[str, Any]]:
+    """Events as they wait; `metadata` is text."""
+    return [orjson.loads(line) for line in lines.splitlines()]
+
+
+def _unlinked(event: dict[str, Any], user_id: str, visits: Collection[str]) -> dict[str, Any]:
+    mine = event["user_id"] == user_id or (event["user_id"] is None and event["session_id"] in visits)
+    told = {} if event.get("source") == EventSource.PLATFORM.value else {"metadata": "{}"}
+    return {**event, **dict.fromkeys(PERSONAL), **told} if mine else event
+
+
 class EventSpoolRepository(Repository[EventSpool]):
     """What waits for ClickHouse; nobody's to see."""
 
@@ -171,9 +220,31 @@ class EventSpoolRepository(Repository[EventSpool]):
         pause = timedelta(seconds=min(2 ** (batch.attempts + 1), LONGEST_PAUSE))
         await self.update_by_id(batch.id, {"attempts": batch.attempts + 1, "due_at": self.repositories.now() + pause})
 
+    async def find_visits(self, user_id: UUID) -> set[str]:
+        """The visits in which events of a user that wait were."""
+        batches = await self.rows(self.statement("mentioning", self._mentioning), words=[str(user_id).encode()])
+        events = [event for batch in batches for event in decoded(batch.lines) if event["user_id"] == str(user_id)]
+        return {event["session_id"] for event in events if event["session_id"] is not None}
+
+    @transactional
+    async def unlink(self, user_id: UUID, visits: Collection[str]) -> None:
+        """Take off whatever tells of a person from the events of a user that wait, and from nobody's in these visits.
+
+        A batch that is being sent is waited for: then it is no longer there.
+        """
+        words = [str(user_id).encode(), *(orjson.dumps(visit) for visit in visits)]
+        for batch in await self.rows(self.statement("lock_mentioning", lambda: self._mentioning().with_for_update()), words=words):
+            events = [_unlinked(event, str(user_id), visits) for event in decoded(batch.lines)]
+            await self.update_by_id(batch.id, {"lines": b"\n".join(map(orjson.dumps, events))})
+
     async def waiting(self) -> int:
         """How many events wait."""
         return int(await self.value(self.statement("waiting", lambda: select(self._waiting()))))
+
+    def _mentioning(self) -> Any:
+        """The batches in which any of some words is."""
+        word = func.unnest(bindparam("words", type_=ARRAY(LargeBinary))).column_valued("word")
+        return self.base().where(select(word).where(func.position(word.op("in")(self.table.c.lines)) > 0).exists())
 
     def _taking(self) -> Any:
         due = self.base().where(self.table.c.due_at <= func.now()).order_by(self.table.c.due_at, self.table.c.id)

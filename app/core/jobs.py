@@ -30,6 +30,10 @@ POLL = timedelta(seconds=5)
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=10)
 HISTORY_KEPT_DAYS = 7
+FORGETTING = (
+    "delete from pgqueuer where status = 'queued' and strpos(lower(convert_from(payload, 'UTF8')), $1) > 0",
+    "update pgqueuer_log set traceback = null where strpos(lower(traceback::text), $1) > 0",
+)
 INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, FailingListenerError)
 """What a connection that breaks may look like; asyncpg calls it an internal error where it breaks between two steps of a statement."""
 
@@ -65,6 +69,13 @@ async def enqueue(transaction: Transaction, name: str, arguments: dict[str, obje
     queries = Queries(PooledDriver(transaction.connection))  # type: ignore[arg-type]
     with translated_errors():
         await queries.enqueue(name, orjson.dumps(arguments, default=str), execute_after=delay)
+
+
+async def forget(transaction: Transaction, text: str) -> None:
+    """Take out the jobs that wait and mention a text, whatever its case, and what was logged of failures with it."""
+    with translated_errors():
+        for statement in FORGETTING:
+            await transaction.connection.execute(statement, text.lower())
 
 
 async def remove_history(database: Database) -> None:

@@ -1,0 +1,198 @@
+"""What becomes of personal data when an account is deleted, and what of it is handed out: said once, table by table.
+
+The row of the user itself stays without anything personal in it, so that what must be kept, such as orders for the accounts of a store,
+still refers to somebody, but to nobody in particular. A reference to it is therefore no personal data and is left alone.
+
+Every text, JSON, array and byte column of a row that is kept must be named here, as cleared or as kept with a reason: a table or a column
+that is not fails a test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from app.analytics.models import PERSONAL
+from app.orders.models.mirror import MIRROR
+
+
+class By(StrEnum):
+    """How a column says whose a row is."""
+
+    USER = "user_id"
+    EMAIL = "email"
+    ADDRESS_HASH = "address_hash"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Rows whose `column` is the person's id, address, or hash of the address."""
+
+    column: str
+    by: By = By.USER
+
+
+@dataclass(frozen=True)
+class Through:
+    """Rows whose `column` refers to a row of `parent` that is the person's own."""
+
+    column: str
+    parent: str
+
+
+@dataclass(frozen=True)
+class Erase:
+    """The rows go; but not those that a row of another table (table, column) refers to."""
+
+    match: Match | Through
+    unless: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Clear:
+    """The rows stay without these columns."""
+
+    match: Match | Through
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done with the rows of a table.
+
+    `own` are the person's rows, which an export hands out without the columns `secret`. `kept` are the texts of kept rows that stay, `why`
+    says why they may. Where `mentions` are named, what mentions the person in them goes.
+    """
+
+    rules: tuple[Erase | Clear, ...] = ()
+    own: Match | Through | None = None
+    secret: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    why: str = ""
+
+
+USER = Match("user_id")
+OF_CART, OF_ORDER, OF_PAYMENT = Through("cart_id", "carts"), Through("order_id", "orders"), Through("payment_id", "payments")
+STORES_OWN = "what stores and the platform say of themselves"
+
+
+def erased(own: Match | Through = USER, *more: Match, secret: tuple[str, ...] = ()) -> Policy:
+    """A table whose rows go with the person."""
+    return Policy((Erase(own), *map(Erase, more)), own, secret)
+
+
+def nobodys(*kept: str, why: str = STORES_OWN, mentions: tuple[str, ...] = ()) -> Policy:
+    """A table that is about no person."""
+    return Policy(kept=kept, why=why, mentions=mentions)
+
+
+POLICIES: Final[Mapping[str, Policy]] = {
+    # Of the account itself
+    "user_sessions": erased(secret=("token_hash",)),
+    "api_keys": erased(secret=("key_hash",)),
+    "verifications": erased(USER, Match("email", By.EMAIL), secret=("token_hash",)),
+    "security_events": Policy((Erase(USER), Clear(Match("performed_by"), ("ip_address", "user_agent"))), USER, kept=("details",)),
+    "idempotency_keys": erased(secret=("input_hash",)),
+    "mail_opt_outs": erased(Match("address_hash", By.ADDRESS_HASH)),
+    "notifications": erased(),
+    "account_erasures": nobodys(why="says that an account was deleted, not whose it was"),
+    # Of the shopper
+    "feature_history": erased(Through("feature_id", "features")),
+    "features": erased(OF_CART),
+    "recovery_events": Policy(
+        (
+            Clear(USER, ("recipient_hash", "outcome", "metadata")),
+            Clear(Match("recipient_hash", By.ADDRESS_HASH), ("recipient_hash", "outcome", "metadata")),
+        ),
+        USER,
+        kept=("event_type",),
+        why="what came of an attempt is counted",
+    ),
+    "cart_items": Policy(own=OF_CART),
+    "carts": Policy(
+        (
+            Erase(USER, unless=("orders", "cart_id")),
+            Erase(Match("email", By.EMAIL), unless=("orders", "cart_id")),
+            Clear(USER, ("cart_token_hash", "email", "metadata")),
+        ),
+        USER,
+        secret=("cart_token_hash",),
+        kept=("voucher_code",),
+        why="an ordered cart goes with its order",
+    ),
+    "order_items": Policy(own=OF_ORDER, kept=("name", "sku"), why="the store's accounts: what was sold"),
+    "order_events": Policy(own=OF_ORDER, kept=("data",), why="the store's accounts; codes and names of the payment provider"),
+    "refunds": Policy(
+        (Clear(OF_PAYMENT, ("reason",)),),
+        OF_PAYMENT,
+        secret=("idempotency_key",),
+        kept=("idempotency_key", "transaction_id", "failure_code"),
+        why="the store's accounts; the key is its staff's",
+    ),
+    "payments": Policy(
+        (Clear(OF_ORDER, ("idempotency_key", "metadata")),),
+        OF_ORDER,
+        secret=("metadata",),
+        kept=("provider", "method", "transaction_id", "failure_code", "failure_message", "held_reason"),
+        why="the store's accounts, in the payment provider's words",
+    ),
+    "voucher_redemptions": Policy(own=USER, why="the limits of vouchers go on to hold"),
+    "orders": Policy(
+        (Clear(USER, ("idempotency_key", "metadata")),), USER, kept=("payment_method", "voucher_code"), why="the store's accounts"
+    ),
+    # Of nobody
+    "stores": nobodys("name", "domain", "url"),
+    "store_settings": nobodys("timezone", "language", "config"),
+    "reports": nobodys("type", "parameters", "data", "url", "error"),
+    "config": nobodys("key", "value", "description"),
+    "roles": nobodys("name", "display_name", "description", "category"),
+    "role_permissions": nobodys("resource", "action", "description", "conditions"),
+    "products": nobodys("name", "description", "sku", "image_url", "category", "metadata"),
+    "product_stores": nobodys(),
+    "inventory": nobodys(),
+    "inventory_movements": nobodys("reason"),
+    "vouchers": nobodys("code"),
+    "order_counters": nobodys(),
+    "webhooks": nobodys("url", "secret", "previous_secret", "metadata"),
+    "webhook_deliveries": nobodys("payload", "error", why="messages hold ids alone"),
+    "provider_events": nobodys("provider", "event_id", "type", why="names of the payment provider's"),
+    "test_charges": nobodys("key", "transaction_id", "failure_code", "failure_message", why="the test provider's own book"),
+    "test_refunds": nobodys("key", why="the test provider's own book"),
+    "sign_in_delays": nobodys("key", why="hashes; the account's are removed, those of networks go after a day"),
+    "event_spool": nobodys("lines", why="rewritten without the person, as in ClickHouse"),
+    "quality_validations": nobodys("table_name", "column_name", "check_name", mentions=("details",)),
+    "quality_anomalies": nobodys("table_name", "column_name", mentions=("record_id", "details", "sample_data")),
+    "quality_schedules": nobodys("table_name", "column_name", "parameters"),
+    "reconciliation_rules": nobodys("name", "source_table", "target_table", "join_key", "source_columns", "target_columns"),
+    "reconciliation_executions": nobodys("cursor", mentions=("details", "error_message")),
+    "repair_operations": nobodys("operation_id", "type", mentions=("error", "details")),
+    # Last, since the others' rows are found by it
+    "users": Policy(
+        (
+            Clear(
+                Match("id"),
+                (
+                    "email",
+                    "username",
+                    "password_hash",
+                    "first_name",
+                    "last_name",
+                    "name",
+                    "image_url",
+                    "phone",
+                    "metadata",
+                    "last_login_at",
+                    "role_id",
+                    "store_id",
+                ),
+            ),
+        ),
+        Match("id"),
+        secret=("password_hash",),
+    ),
+}
+"""By table of PostgreSQL, in the order in which they are gone through."""
+
+CLICKHOUSE: Final[Mapping[str, frozenset[str]]] = {"user_events": frozenset((*PERSONAL, "metadata")), MIRROR: frozenset()}
+"""By table of ClickHouse, what is taken off the events of the account, and of nobody in the same visits. Type, time and store stay."""
