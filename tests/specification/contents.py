@@ -13,6 +13,7 @@ CONTENTS: Final[Mapping[str, Mapping[str, str | None]]] = {
     "User management": {"createUser": "signUp", "authenticateUser": "signIn", "getUserProfile": "me"},
     "Commerce operations": {"addToCart": "addToCart", "createOrder": "createOrder", "processPayment": "processPayment"},
     "Analytics & features": {
+        "computeCartFeatures": "computeCartFeatures",
         "sendNotification": "sendNotification",
         "getUserNotifications": "notifications",
         "markNotificationAsRead": "markNotificationAsRead",
@@ -24,7 +25,12 @@ CONTENTS: Final[Mapping[str, Mapping[str, str | None]]] = {
         "getUserApiKeys": "apiKeys",
         "updateApiKeyUsage": "apiKeys.usageCount",
     },
-    "System operations": {"getFailedQualityChecks": None, "getActiveReconciliationRules": None},
+    "System operations": {
+        "runQualityCheck": "runQualityCheck",
+        "createReconciliationRule": "createReconciliationRule",
+        "getFailedQualityChecks": "failedQualityChecks",
+        "getActiveReconciliationRules": "reconciliationRules",
+    },
     "Type guards and utilities": {
         "isActiveUser": "User.status",
         "isCompletedOrder": "Order.status",

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from app.core.paging import PageRequest
+from app.engagement.features import FeatureStore
 from app.engagement.models import FeatureCreate, Notification, NotificationCreate, NotificationPriority
 from app.repositories import Repositories
 from tests.specification.conftest import World, global_id
@@ -30,6 +31,38 @@ async def send_notification(factory: Repositories, user_id: UUID, type: str, mes
 
 async def get_user_notifications(factory: Repositories, user_id: UUID, unread_only: bool = False) -> list[Notification]:
     return await factory.notifications.find_by_user_id(user_id, unread_only=unread_only)
+
+
+FEATURES = {"item_count": 1, "total_value": 5.0, "avg_item_price": 2.5}
+
+
+async def _computed(world: World, cart_id: UUID) -> dict[str, Any]:
+    """The features of a cart as the database has them; the engagement score is some share of 1."""
+    rows = await world.database.fetch("select name, value::text, version, description from features where cart_id = $1", cart_id)
+    assert all(row["version"] == "1.0" and row["description"] for row in rows)
+    values = {row["name"]: float(row["value"]) for row in rows}
+    assert 0 <= values.pop("user_engagement_score") <= 1
+    return values
+
+
+@operation("computeCartFeatures")
+async def test_compute_cart_features(world: World) -> None:
+    cart = await world.cart(await world.user(), (await world.product(await world.store(), "2.50"), 2))
+    for _ in range(2):
+        computed = await FeatureStore(world.factory).compute(cart.id)
+        assert {feature.name for feature in computed.features} == {*FEATURES, "user_engagement_score"}
+    assert await _computed(world, cart.id) == FEATURES
+
+
+COMPUTE = "mutation ($id: ID!) { computeCartFeatures(input: { cartId: $id }) { features { name } userErrors { code } } }"
+
+
+@operation("computeCartFeatures", GRAPHQL)
+async def test_compute_cart_features_over_graphql(world: World) -> None:
+    caller, user = await world.caller()
+    cart = await world.cart(user, (await world.product(await world.store(), "2.50"), 2))
+    assert len((await caller.ask(COMPUTE, id=global_id(cart)))["computeCartFeatures"]["features"]) == len(FEATURES) + 1
+    assert await _computed(world, cart.id) == FEATURES
 
 
 @operation("sendNotification")

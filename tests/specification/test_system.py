@@ -1,6 +1,7 @@
 """System operations, type guards and utilities, and the factory itself."""
 
 from datetime import timedelta
+from decimal import Decimal
 from itertools import product as pairs
 from uuid import uuid4
 
@@ -14,11 +15,76 @@ from app.core.metrics import Metrics
 from app.core.paging import Sort
 from app.core.repository import Repository
 from app.orders.models import OrderStatus, OrderUpdate, is_completed_order, validate_order_status_transition
-from app.quality.models import QualityValidationCreate, ReconciliationRuleCreate
+from app.quality.checks import CheckRequest, Checks
+from app.quality.models import QualityCheckType, QualityValidationCreate, ReconciliationRuleCreate
 from app.repositories import Repositories, create_repository_factory
 from tests.serving import SIGN_UP
 from tests.specification.conftest import PASSWORD, World, global_id
 from tests.specification.contents import GRAPHQL, operation
+
+
+@operation("runQualityCheck")
+async def test_run_quality_check(world: World) -> None:
+    checks = Checks(world.factory)
+    request = CheckRequest(QualityCheckType.NULL_CHECK, "users", "email", None)
+    validation = await checks.run(await checks.prepare(request))
+    row = await world.row("quality_validations", validation.id)
+    assert (row["table_name"], row["check_type"], row["status"], row["affected_rows"]) == ("users", "NULL_CHECK", "PASSED", 0)
+
+
+RUN = """mutation ($input: RunQualityCheckInput!) {
+    runQualityCheck(input: $input) { validation { id status severity affectedRows } userErrors { code } } }"""
+FAILED = "query ($since: DateTime!) { failedQualityChecks(since: $since, first: 50) { nodes { id status } } }"
+
+
+@operation("runQualityCheck", GRAPHQL)
+@operation("getFailedQualityChecks", GRAPHQL)
+async def test_run_quality_check_over_graphql(world: World) -> None:
+    since = world.factory.now().isoformat()
+    await world.user()
+    input = {"tableName": "users", "checkType": "NULL_CHECK", "columnName": "first_name"}
+    found = (await world.administrator.ask(RUN, input=input))["runQualityCheck"]["validation"]
+    assert (found["status"], found["affectedRows"] > 0) == ("FAILED", True)
+    row = await world.shown("quality_validations", "QualityValidation", found["id"])
+    assert (row["table_name"], row["status"], row["affected_rows"]) == ("users", "FAILED", found["affectedRows"])
+    failed = (await world.administrator.ask(FAILED, since=since))["failedQualityChecks"]["nodes"]
+    assert {"id": found["id"], "status": "FAILED"} in failed
+
+
+@operation("createReconciliationRule")
+async def test_create_reconciliation_rule(world: World) -> None:
+    rule = ReconciliationRuleCreate(
+        name=f"orders_vs_orders_mirror_{world.number()}",
+        source_table="orders",
+        target_table="orders_mirror",
+        join_key="id",
+        next_run_at=world.factory.now() + timedelta(days=1),
+    )
+    made = await world.factory.reconciliation_rules.create(rule)
+    row = await world.row("reconciliation_rules", made.id)
+    assert (row["source_table"], row["target_table"], row["join_key"], row["enabled"]) == ("orders", "orders_mirror", "id", True)
+    assert (row["schedule"], row["tolerance"], row["last_run_at"]) == ("DAILY", Decimal("0.01"), None)
+
+
+RULE = """mutation ($input: CreateReconciliationRuleInput!) {
+    createReconciliationRule(input: $input) { rule { id } userErrors { code message } } }"""
+RULES = """{ reconciliationRules(first: 100, filter: { enabled: { eq: true } }) { nodes { id } } }"""
+
+
+@operation("createReconciliationRule", GRAPHQL)
+@operation("getActiveReconciliationRules", GRAPHQL)
+async def test_create_reconciliation_rule_over_graphql(world: World) -> None:
+    input = {"sourceTable": "orders", "targetTable": "orders_mirror", "joinKey": "id", "name": f"mirror {world.number()}"}
+    answer = (await world.administrator.ask(RULE, input=input))["createReconciliationRule"]
+    assert answer["userErrors"] == []
+    row = await world.shown("reconciliation_rules", "ReconciliationRule", answer["rule"]["id"])
+    assert (row["source_table"], row["enabled"], row["schedule"]) == ("orders", True, "DAILY")
+    assert timedelta(hours=23) < row["next_run_at"] - row["created_at"] < timedelta(hours=25)
+    off = {**input, "name": f"mirror {world.number()}", "enabled": False}
+    idle = (await world.administrator.ask(RULE, input=off))["createReconciliationRule"]["rule"]
+    listed = (await world.administrator.ask(RULES))["reconciliationRules"]["nodes"]
+    assert answer["rule"] in listed
+    assert idle not in listed
 
 
 @operation("getFailedQualityChecks")
