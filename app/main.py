@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -69,6 +70,8 @@ from app.orders.incoming import IncomingPayments
 from app.orders.payments import Payments
 from app.privacy.erasing import Erasing
 from app.protocol import STOPPING
+from app.reporting.downloads import Downloads, ReportLinks
+from app.reporting.work import report_folder
 from app.repositories import Repositories
 from app.resources import Resources, open_resources
 from app.schema import create_schema
@@ -103,6 +106,7 @@ class Services:
     changes: Changes
     seals: Seals
     erasing: Erasing
+    report_links: ReportLinks
 
 
 class Application(Starlette):
@@ -180,6 +184,7 @@ class Gateway:
         self._endpoint: GraphQLEndpoint | None = None
         self._incoming: IncomingPayments | None = None
         self._unsubscribing: Unsubscribing | None = None
+        self._downloads: Downloads | None = None
         self._sockets: WebSockets | None = None
         self._stop: Callable[[], None] = lambda: None
         self._health = Health({}, self._metrics, spared={"clickhouse"})
@@ -191,6 +196,7 @@ class Gateway:
             Route(GRAPHQL, self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             WebSocketRoute(GRAPHQL, self._socket),
             Route("/webhooks/payments/{provider}", self._payment_event, methods=["POST"]),
+            Route("/reports/{token}", self._report, methods=["GET"]),
             Route("/unsubscribe/{token}", self._unsubscribe, methods=["GET", "POST"]),
             Route("/healthz", self._health.alive),
             Route("/readyz", self._health.ready),
@@ -269,7 +275,7 @@ class Gateway:
 
     def _services(self, resources: Resources, quotas: Quotas) -> Services:
         settings = self._settings
-        passwords = PasswordHasher.from_settings(settings)
+        passwords, seals = PasswordHasher.from_settings(settings), Seals(settings.link_keys)
         limiter = RateLimiter(
             quotas,
             self._metrics,
@@ -294,8 +300,9 @@ class Gateway:
             guest_carts=GuestCarts.from_settings(settings, limiter),
             events=EventWriter(resources.repositories, TrackingOptions.from_settings(settings)),
             changes=resources.changes,
-            seals=Seals(settings.link_keys),
             erasing=Erasing(passwords),
+            seals=seals,
+            report_links=ReportLinks(seals, settings.gateway_url or settings.public_url, timedelta(seconds=settings.report_link_lifetime)),
         )
 
     async def _serve(self, stack: AsyncExitStack, resources: Resources, services: Services) -> None:
@@ -318,6 +325,7 @@ class Gateway:
             self._response_cache(cache),
         )
         self._incoming = IncomingPayments(resources.repositories, resources.payments)
+        self._downloads = Downloads(resources.repositories, services.seals, report_folder(settings))
         self._unsubscribing = Unsubscribing(resources.repositories, services.seals)
         self._endpoint = self._make_endpoint(services, edge, callers)
         self._sockets = self._make_sockets(edge, connections, operations)
@@ -368,6 +376,11 @@ class Gateway:
         if self._incoming is None:
             raise RuntimeError("requests are served only while the lifespan runs")
         return await self._incoming.receive(request)
+
+    async def _report(self, request: Request) -> Response:
+        if self._downloads is None:
+            raise RuntimeError("requests are served only while the lifespan runs")
+        return await self._downloads.answer(request)
 
     async def _unsubscribe(self, request: Request) -> Response:
         if self._unsubscribing is None:

@@ -23,10 +23,12 @@ from app.orders.sweep import Sweep
 from app.privacy.erasing import ERASE_JOB, Erasure
 from app.quality.reconciliation import RECONCILE_JOB, Reconciliation
 from app.quality.schedules import CHECK_JOB, Schedules
+from app.reporting.work import Reports
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
 from app.stores.events import HAPPENED_JOB
+from app.stores.repository import REPORT_JOB
 
 OFTEN = "* * * * * */10"
 EVERY_MINUTE = "* * * * *"
@@ -115,6 +117,10 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.job(NOTIFY_JOB, notices.tell)
     worker.job(LETTER_JOB, notices.send)
     worker.job(REMIND_JOB, CartReminders.from_settings(settings, repositories, mailer).send)
+    reports = Reports.from_settings(settings, repositories)
+    worker.job(REPORT_JOB, reports.make, at_once=2)
+    worker.schedule("reports.take_up_lost", EVERY_MINUTE, reports.take_up_lost)
+    worker.schedule("reports.remove_old", EVERY_QUARTER, reports.remove_old)
     worker.schedule("carts.recover", EVERY_MINUTE, Recovery(repositories).run)
     schedules = Schedules(repositories)
     worker.job(CHECK_JOB, schedules.check, at_once=2)

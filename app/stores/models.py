@@ -1,7 +1,7 @@
 """Stores: the shops of the platform, their settings, their reports, and the platform's own configuration."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, text
 
 from app.core import model
-from app.core.inputs import Amount, CurrencyCode, Input, JsonObject, JsonValue, Line, Passage, Update, Url
-from app.core.model import JSON, TEXT, SoftDeletable, Timestamped
+from app.core.inputs import Amount, AnyCase, CurrencyCode, Input, JsonObject, JsonValue, Line, Passage, Update, Url
+from app.core.model import BIG_INTEGER, JSON, TEXT, SoftDeletable, Timestamped
 
 LOW_STOCK = 5
 """The threshold of a store that has not said another."""
@@ -40,6 +40,23 @@ class ReportStatus(StrEnum):
     PROCESSING = "PROCESSING"
     READY = "READY"
     FAILED = "FAILED"
+
+
+class ReportType(StrEnum):
+    """What a report lists: orders, carts, what was sold of each product, attempts to win back carts."""
+
+    SALES = "SALES"
+    CARTS = "CARTS"
+    PRODUCTS = "PRODUCTS"
+    RECOVERY = "RECOVERY"
+
+
+class ReportFormat(StrEnum):
+    """The form of a report's file."""
+
+    CSV = "CSV"
+    JSON = "JSON"
+    PARQUET = "PARQUET"
 
 
 class Store(SoftDeletable, table=True):
@@ -99,7 +116,10 @@ class StoreSettings(Timestamped, table=True):
 
 
 class Report(Timestamped, table=True):
-    """A report of one shop, computed in the background; `data` holds the result, `url` where its file is."""
+    """A report of one shop over a time, `starts_at` included and `ends_at` not, made in the background into a file.
+
+    `url` is the file's name until `expires_at`, when it is removed. Whoever makes it has a lease until `leased_until`.
+    """
 
     __tablename__ = "reports"
     __table_args__ = (
@@ -107,6 +127,9 @@ class Report(Timestamped, table=True):
         model.stamped("generated_at", "status = 'READY'"),
         CheckConstraint("error is null or status = 'FAILED'", name="error_of_failed"),
         *model.is_object("parameters"),
+        model.one_of("format", ReportFormat),
+        CheckConstraint("starts_at < ends_at", name="period"),
+        *model.not_negative("row_count", "size_bytes", "attempts"),
         model.newest_first("reports"),
         model.newest_first("reports", "store_id"),
         model.newest_first("reports", where="status in ('PENDING', 'PROCESSING')", name="ix_reports_unfinished"),
@@ -122,6 +145,14 @@ class Report(Timestamped, table=True):
     url: str | None = model.column(None, max_length=2048)
     generated_at: datetime | None = model.moment()
     error: str | None = model.column(None, max_length=1000)
+    format: ReportFormat = model.choice(ReportFormat.CSV)
+    starts_at: datetime | None = model.moment()
+    ends_at: datetime | None = model.moment()
+    row_count: int | None = model.column(None)
+    size_bytes: int | None = model.column(None, sa_type=BIG_INTEGER)
+    attempts: int = model.column(0)
+    leased_until: datetime | None = model.moment()
+    expires_at: datetime | None = model.moment()
 
 
 class Config(Timestamped, table=True):
@@ -221,6 +252,39 @@ class ReportCreate(Input):
     requested_by: UUID | None = None
     type: Annotated[str, Line(64)]
     parameters: JsonObject = Field(default_factory=dict)
+
+
+LONGEST_REPORT = timedelta(days=366)
+
+
+class ReportRequest(Input):
+    """A report that somebody asks for: at most a year and a day, `from` included and `to` not."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    store_id: UUID
+    requested_by: UUID | None = None
+    type: Annotated[ReportType, AnyCase]
+    format: Annotated[ReportFormat, AnyCase] = ReportFormat.CSV
+    starts_at: AwareDatetime = Field(alias="from")
+    ends_at: AwareDatetime = Field(alias="to")
+    parameters: JsonObject = Field(default_factory=dict)
+
+    @field_validator("ends_at")
+    @classmethod
+    def _is_a_period(cls, value: datetime, info: ValidationInfo) -> datetime:
+        starts_at = info.data.get("starts_at")
+        if starts_at is not None and not starts_at < value <= starts_at + LONGEST_REPORT:
+            raise PydanticCustomError("period", "must be later than `from`, and at most 366 days later")
+        return value
+
+    @field_validator("parameters")
+    @classmethod
+    def _is_known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(value.keys() - {"currency"})
+        if unknown or not isinstance(value.get("currency", ""), str):
+            raise PydanticCustomError("parameters", "may have nothing but `currency`, the code of one")
+        return value
 
 
 class ConfigSet(Input):

@@ -1,5 +1,6 @@
 """Changing stores: for staff."""
 
+from datetime import datetime
 from decimal import Decimal
 
 import strawberry
@@ -7,13 +8,16 @@ from strawberry import UNSET
 from strawberry.scalars import JSON
 
 from app.api.context import Info
+from app.api.inputs import IdInput
 from app.api.mutations import given, mutation, validated
 from app.api.permissions import requires
+from app.api.rate_limit import Rate
 from app.api.scalars import decode_id
-from app.stores.models import StoreCreate, StoreSettingsUpdate, StoreStatus, StoreUpdate
-from app.stores.types import StorePayload, StoreSettingsPayload
+from app.stores.models import ReportFormat, ReportRequest, ReportType, StoreCreate, StoreSettingsUpdate, StoreStatus, StoreUpdate
+from app.stores.types import ReportDownloadPayload, ReportPayload, StorePayload, StoreSettingsPayload
 
 WRITE = requires("stores:write")
+WRITE_REPORTS = requires("reports:write")
 
 
 @strawberry.input
@@ -59,8 +63,36 @@ class UpdateStoreSettingsInput(StoreSettingsInput):
     store_id: strawberry.ID
 
 
+@strawberry.input
+class RequestReportInput:
+    store_id: strawberry.ID
+    type: ReportType
+    from_: datetime = strawberry.field(name="from", description="What happened from then on.")
+    to: datetime = strawberry.field(description="What happened before; at most 366 days later.")
+    format: ReportFormat = ReportFormat.CSV
+    parameters: JSON | None = strawberry.field(default=UNSET, description="`currency`: only amounts in this one.")
+
+
 @strawberry.type
 class StoreMutation:
+    @mutation(
+        access=WRITE_REPORTS,
+        rate=Rate("50/hour"),
+        description="Have a report made. It can be fetched once its status is READY (`createReportDownload`).",
+    )
+    async def request_report(self, info: Info, input: RequestReportInput) -> ReportPayload | None:
+        store_id, context = decode_id(input.store_id, "Store", "storeId"), info.context
+        values = {**given(input, without=("store_id", "from_")), "from": input.from_, "requested_by": context.viewer.user_id}
+        request = ReportRequest.model_validate({**values, "store_id": store_id, "parameters": values.get("parameters") or {}})
+        return ReportPayload(report=await context.repositories.reports.request(request))
+
+    @mutation(access=requires("reports:read"), rate=Rate("600/hour"), description="A link to a report's file, which ends after a while.")
+    async def create_report_download(self, info: Info, input: IdInput) -> ReportDownloadPayload | None:
+        context = info.context
+        report = await context.repositories.reports.get_by_id(decode_id(input.id, "Report", "id"))
+        url, expires_at = context.services.report_links.link_to(report, context.repositories.now())
+        return ReportDownloadPayload(url=url, expires_at=expires_at)
+
     @mutation(access=WRITE, description="A new store with its settings, owned by the caller.")
     async def create_store(self, info: Info, input: CreateStoreInput) -> StorePayload | None:
         values = {**given(input, without=("settings",)), "owner_id": info.context.viewer.user_id}

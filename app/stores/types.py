@@ -18,6 +18,9 @@ from app.api.relations import to_one
 from app.stores import models
 
 strawberry.enum(models.StoreStatus, description="Whether a store sells.")
+strawberry.enum(models.ReportStatus, description="How far a report is.")
+strawberry.enum(models.ReportType, description="Orders, carts, what was sold of each product, or attempts to win back carts.")
+strawberry.enum(models.ReportFormat, description="The form of a report's file.")
 
 
 @strawberry.type(description="How a store counts money, tells time and speaks.", directives=[cached(300)])
@@ -82,6 +85,56 @@ class StoreOrderField(StrEnum):
 class StoreOrder:
     field: StoreOrderField
     direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type(description="A file about one store over a time, made in the background.")
+class Report(Node):
+    model = models.Report
+    access = requires("reports:read")
+
+    type: str = strawberry.field(description="SALES, CARTS, PRODUCTS or RECOVERY.")
+    format: models.ReportFormat
+    status: models.ReportStatus
+    starts_at: datetime | None = strawberry.field(description="The `from` that was asked for.")
+    ends_at: datetime | None = strawberry.field(description="The `to` that was asked for.")
+    parameters: JSON
+    row_count: int | None
+    generated_at: datetime | None
+    expires_at: datetime | None = strawberry.field(description="When its file is removed.")
+    error: str | None = strawberry.field(description="Why there is none.")
+    created_at: datetime
+    updated_at: datetime
+    store: Store | None = to_one("stores", "find_known_by_ids", key="store_id")
+
+
+@filter_input
+class ReportFilter:
+    type: StringFilter | None
+    format: Comparison[models.ReportFormat] | None
+    status: Comparison[models.ReportStatus] | None
+    created_at: DateTimeFilter | None
+
+
+@strawberry.enum(description="What reports can be sorted by.")
+class ReportOrderField(StrEnum):
+    CREATED_AT = "created_at"
+
+
+@strawberry.input
+class ReportOrder:
+    field: ReportOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.type
+class ReportPayload(Payload):
+    report: Report | None = None
+
+
+@strawberry.type
+class ReportDownloadPayload(Payload):
+    url: str | None = strawberry.field(default=None, description="Where the file is, for whoever has this link, until it expires.")
+    expires_at: datetime | None = None
 
 
 @strawberry.type

@@ -98,6 +98,8 @@ async def _settle_quality(world: World) -> None:
     """What is known of the quality of the platform's data."""
     checked = {"table_name": "orders", "check_type": "NULL_CHECK", "check_name": "orders_null_check"}
     world.victims["QualityValidation"] = await world.insert("quality_validations", **checked)
+    asked = {"store_id": key(world.public[CLOSED]), "type": "SALES", "parameters": f'{{"note": "{MARK}"}}'}
+    world.victims["Report"] = await world.insert("reports", **asked)
     rule = {"name": "orders_vs_orders_mirror", "source_table": "orders", "target_table": "orders_mirror", "join_key": "id"}
     world.victims["ReconciliationRule"] = await world.insert("reconciliation_rules", **rule)
     run = {"rule_id": key(world.victims["ReconciliationRule"]), "status": "FAILED", "details": f'{{"note": "{MARK}"}}'}

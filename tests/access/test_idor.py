@@ -393,6 +393,16 @@ async def _changed_schedule(world: World, sender: Person) -> dict[str, Any]:
     return {**await _schedule(world, sender), "intervalMinutes": 60}
 
 
+async def _requested_report(world: World, _: Person) -> dict[str, Any]:
+    period = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+    return {"storeId": world.public[HARBOUR], "type": "SALES", **period}
+
+
+async def _ready_report(world: World, _: Person) -> dict[str, Any]:
+    ready = {"status": "READY", "generated_at": datetime.now(UTC), "expires_at": datetime(2100, 1, 1, tzinfo=UTC), "url": "x.csv"}
+    return {"id": await world.insert("reports", store_id=key(world.public[HARBOUR]), type="SALES", **ready)}
+
+
 ATTACKS = {
     "updateQualitySchedule.input.id": [Attack(_changed_schedule, "administrator")],
     "deleteQualitySchedule.input.id": [Attack(_schedule, "administrator")],
@@ -442,6 +452,8 @@ ATTACKS = {
     "voidPayment.input.paymentId": [Attack(_captured_payment, "administrator")],
     "resolveHeldPayment.input.paymentId": [Attack(_held_payment, "administrator")],
     "resolveQualityAnomaly.input.id": [Attack(_anomaly, "administrator")],
+    "requestReport.input.storeId": [Attack(_requested_report, "administrator")],
+    "createReportDownload.input.id": [Attack(_ready_report, None)],
     "updateReconciliationRule.input.id": [Attack(_changed_rule, "administrator")],
     "runReconciliation.input.id": [Attack(_run_rule, "administrator")],
     "repairDiscrepancies.input.executionId": [Attack(_repaired_run, "administrator")],

@@ -1,0 +1,98 @@
+"""What reports list: rows of one store over a time, page by page in the order of a key, nothing of them about a person."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Column, Select, String, Table, Uuid, and_, bindparam, func, select, tuple_
+
+from app.carts.models import Cart, CartItem, RecoveryEvent
+from app.core.database import Session
+from app.core.model import TIMESTAMP
+from app.core.statement import Statement, compile_statement
+from app.orders.models import Order, OrderItem, OrderStatus
+from app.stores.models import ReportType
+
+PAGE: Final = 5_000
+LEAST: Final = UUID(int=0)
+ORDERS: Final[Table] = Order.__table__  # type: ignore[attr-defined]
+LINES: Final[Table] = OrderItem.__table__  # type: ignore[attr-defined]
+CARTS: Final[Table] = Cart.__table__  # type: ignore[attr-defined]
+CART_LINES: Final[Table] = CartItem.__table__  # type: ignore[attr-defined]
+RECOVERIES: Final[Table] = RecoveryEvent.__table__  # type: ignore[attr-defined]
+WRITTEN: Final[Mapping[ReportType, tuple[Table, tuple[str, ...]]]] = {
+    ReportType.SALES: (
+        ORDERS,
+        ("id", "number", "status", "currency", "items_total", "discount", "shipping", "tax", "total", "created_at", "completed_at"),
+    ),
+    ReportType.CARTS: (CARTS, ("id", "status", "currency", "items_total", "discount", "total", "created_at", "updated_at")),
+    ReportType.RECOVERY: (
+        RECOVERIES,
+        ("id", "cart_id", "status", "created_at", "sent_at", "opened_at", "recovered_at", "currency", "recovered_amount"),
+    ),
+}
+
+
+async def pages(session: Session, type: ReportType, values: Mapping[str, Any], size: int = PAGE) -> AsyncIterator[Sequence[Any]]:
+    """Pages of a report's rows; `values` are `store_id`, `starts_at`, `ends_at` and `currency`, which may be None."""
+    after: dict[str, Any] = {"after_time": values["starts_at"], "after_currency": "", "after_id": LEAST}
+    while True:
+        rows = await session.fetch(_statement(type, values["currency"] is not None), {**values, **after, "size": size})
+        if rows:
+            yield rows
+        if len(rows) < size:
+            return
+        last = rows[-1]
+        after = {"after_time": last.get("created_at"), "after_currency": last["currency"], "after_id": last["id"]}
+
+
+@lru_cache(maxsize=20)
+def _statement(type: ReportType, one_currency: bool) -> Statement:
+    return compile_statement(_sold(one_currency) if type is ReportType.PRODUCTS else _listed(type, one_currency))
+
+
+def _listed(type: ReportType, one_currency: bool) -> Select[Any]:
+    """Rows by the time that they were made."""
+    table, names = WRITTEN[type]
+    columns: list[Any] = [table.c[name] for name in names]
+    if type is ReportType.CARTS:
+        lines = select(func.coalesce(func.sum(CART_LINES.c.quantity), 0)).where(CART_LINES.c.cart_id == table.c.id)
+        columns.append(lines.scalar_subquery().label("pieces"))
+    position = tuple_(table.c.created_at, table.c.id)
+    after = tuple_(bindparam("after_time", type_=TIMESTAMP), bindparam("after_id", type_=Uuid))
+    rows = select(*columns).where(_of_the_report(table, one_currency), position > after)
+    return rows.order_by(table.c.created_at, table.c.id).limit(bindparam("size"))
+
+
+def _sold(one_currency: bool) -> Select[Any]:
+    """What completed orders held of each product in each currency, by the orders' time, after discounts."""
+    revenue = func.sum(LINES.c.price * LINES.c.quantity - LINES.c.discount)
+    after = tuple_(bindparam("after_id", type_=Uuid), bindparam("after_currency", type_=String))
+    return (
+        select(
+            LINES.c.product_id.label("id"),
+            func.max(LINES.c.name).label("name"),
+            func.max(LINES.c.sku).label("sku"),
+            LINES.c.currency,
+            func.count().label("orders"),
+            func.sum(LINES.c.quantity).label("pieces"),
+            revenue.label("revenue"),
+        )
+        .select_from(LINES.join(ORDERS, LINES.c.order_id == ORDERS.c.id))
+        .where(_of_the_report(ORDERS, one_currency), ORDERS.c.status == OrderStatus.COMPLETED.value)
+        .where(tuple_(LINES.c.product_id, LINES.c.currency) > after)
+        .group_by(LINES.c.product_id, LINES.c.currency)
+        .order_by(LINES.c.product_id, LINES.c.currency)
+        .limit(bindparam("size"))
+    )
+
+
+def _of_the_report(table: Table, one_currency: bool) -> Any:
+    made: Column[Any] = table.c.created_at
+    conditions = [
+        table.c.store_id == bindparam("store_id", type_=Uuid),
+        made >= bindparam("starts_at", type_=TIMESTAMP),
+        made < bindparam("ends_at", type_=TIMESTAMP),
+    ]
+    return and_(*conditions, *([table.c.currency == bindparam("currency", type_=String)] if one_currency else ()))
