@@ -14,6 +14,7 @@ from app.carts.recovery import REMIND_JOB, Recovery
 from app.core.database import Database
 from app.core.jobs import Work, Worker, remove_history
 from app.engagement.delivery import DELIVER_JOB, Deliveries
+from app.engagement.features import FeatureStore
 from app.engagement.happenings import Happenings
 from app.engagement.notices import LETTER_JOB, Notices
 from app.engagement.reminders import CartReminders
@@ -122,6 +123,7 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.schedule("reports.take_up_lost", EVERY_MINUTE, reports.take_up_lost)
     worker.schedule("reports.remove_old", EVERY_QUARTER, reports.remove_old)
     worker.schedule("carts.recover", EVERY_MINUTE, Recovery(repositories).run)
+    worker.schedule("features.compute", OFTEN, FeatureStore(repositories).run)
     schedules = Schedules(repositories)
     worker.job(CHECK_JOB, schedules.check, at_once=2)
     worker.schedule("quality.run_due", EVERY_MINUTE, schedules.run_due)

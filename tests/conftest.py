@@ -245,6 +245,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "test_charges": {"key": "key{n}", "transaction_id": "test_{n}", "amount": 10, "state": "SUCCEEDED"},
     "test_refunds": {"key": "key{n}", "charge_id": Parent("test_charges"), "amount": 1},
     "features": {"cart_id": Parent("carts"), "name": "item_count", "value": "1"},
+    "feature_requests": {"cart_id": Parent("carts")},
     "feature_history": {"feature_id": Parent("features"), "revision": 1, "value": "1"},
     "notifications": {"user_id": Parent("users"), "type": "order", "message": "Sent."},
     "webhooks": {"store_id": Parent("stores"), "url": "https://example.com/", "event_type": "ORDER_CREATED", "secret": "s" * 16},

@@ -18,6 +18,10 @@ from math import exp
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+
+from app.carts.models import FeatureRequest
+from app.carts.repository import FeatureRequestRepository
 from app.core.errors import NotFound, RepositoryError
 from app.engagement.models import Feature, FeatureCreate
 
@@ -29,6 +33,11 @@ ENGAGEMENT_TTL: Final = 3600
 """Seconds."""
 
 ACTIVITY_SPAN: Final = timedelta(days=30)
+AT_ONCE: Final = 20
+PER_TURN: Final = 1000
+"""Carts whose features are computed in a row."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,33 @@ class FeatureStore:
                 raise NotFound("no Cart has this id")
             features: list[Feature] = await tx.features.create_many(cart_features(basis, score))
         return Computed(features, unavailable)
+
+    async def compute_requested(self) -> int:
+        """Compute the features of carts that have changed and settled since; gives how many carts that were."""
+        requests, found = self.repositories.of(FeatureRequestRepository), 0
+        while found < PER_TURN and (claimed := await requests.claim(AT_ONCE)):
+            for request in claimed:
+                await self._answer(requests, request)
+            found += len(claimed)
+        return found
+
+    async def run(self) -> None:
+        """One turn of the schedule."""
+        found = await self.compute_requested()
+        if found:
+            log.info("features_computed", carts=found)
+
+    async def _answer(self, requests: FeatureRequestRepository, request: FeatureRequest) -> None:
+        """What cannot be computed now stays requested, and is tried again when its claim has ended."""
+        try:
+            computed = await self.compute(request.cart_id)
+        except NotFound:
+            await requests.done(request)
+        except RepositoryError as error:
+            log.warning("features_not_computed", cart=str(request.cart_id), reason=error.message)
+        else:
+            if not computed.unavailable:
+                await requests.done(request)
 
     async def _score(self, user_id: UUID | None) -> tuple[float | None, tuple[str, ...]]:
         if user_id is None:

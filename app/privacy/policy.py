@@ -99,6 +99,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "account_erasures": nobodys(why="says that an account was deleted, not whose it was"),
     # Of the shopper
     "feature_history": erased(Through("feature_id", "features")),
+    "feature_requests": erased(OF_CART),
     "features": erased(OF_CART),
     "recovery_events": Policy(
         (

@@ -16,6 +16,7 @@ from app.seed.draw import Draw, Values
 from app.seed.loading import HashPassword, SeedReport, claim, is_loaded, load_once
 from app.seed.messages import order_news, staff_news
 from app.seed.people import ACCOUNTS, password_hashes, user_rows
+from app.seed.quality import schedule_rows
 from app.seed.sales import Sales, Till
 from app.seed.shelves import Shelves, inventory_rows, stocked_shelves
 from app.seed.timelines import timeline
@@ -99,6 +100,7 @@ async def _load(repositories: Repositories, hashes: Mapping[str, str]) -> SeedRe
         await _insert_shelves(tx, shop)
         await _insert_sales(tx, shop.sales)
         await tx.notifications.create_many(shop.notifications)
+        await tx.quality_schedules.create_many(schedule_rows(tx.now()))
         await tx.reconciliation_rules.create({**MIRROR_RULE, "next_run_at": tx.now() + timedelta(days=1)})
     return _report(shop)
 

@@ -16,7 +16,7 @@ from app.accounts.models import Email
 from app.carts.models.charges import adds_up
 from app.core import model
 from app.core.inputs import CurrencyCode, Input, JsonObject, Line, Passage
-from app.core.model import MONEY, SoftDeletable, Timestamped
+from app.core.model import MONEY, Created, SoftDeletable, Timestamped
 
 MAX_LINE_QUANTITY = 1000
 """The most pieces of one product in one cart or order."""
@@ -229,6 +229,17 @@ class RecoveryEvent(Timestamped, table=True):
     order_id: UUID | None = model.reference("orders.id", "SET NULL", None)
     recovered_amount: Decimal | None = model.column(None, sa_type=MONEY)
     currency: str | None = model.column(None, max_length=3)
+
+
+class FeatureRequest(Created, table=True):
+    """A cart whose features are to be computed since it changed at `requested_at`; a worker has it until `claimed_until`."""
+
+    __tablename__ = "feature_requests"
+    __table_args__ = (UniqueConstraint("cart_id"), Index("ix_feature_requests_requested_at", "requested_at"))
+
+    cart_id: UUID = model.reference("carts.id", "CASCADE")
+    requested_at: datetime = model.moment("now")
+    claimed_until: datetime | None = model.moment()
 
 
 class CartContact(Input):

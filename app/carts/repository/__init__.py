@@ -2,6 +2,7 @@
 
 from app.carts.repository.carts import CartRepository, require_open, unchanged
 from app.carts.repository.charges import Basis, CartChargesRepository
+from app.carts.repository.feature_requests import FeatureRequestRepository
 from app.carts.repository.guests import GuestCartRepository
 from app.carts.repository.items import CartItemRepository
 from app.carts.repository.recovery import RecoveryEventRepository
@@ -12,6 +13,7 @@ __all__ = [
     "CartChargesRepository",
     "CartItemRepository",
     "CartRepository",
+    "FeatureRequestRepository",
     "GuestCartRepository",
     "RecoveryEventRepository",
     "VoucherRepository",

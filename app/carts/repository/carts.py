@@ -3,7 +3,7 @@
 Whoever changes a cart locks its row first, so lines, total and version always agree, and an order sees a cart that nobody is changing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -15,17 +15,19 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, OPEN_CART, Cart, CartStatus
 from app.carts.pricing import Charges, priced
 from app.carts.repository.charges import SETTINGS, Basis, CartChargesRepository
+from app.carts.repository.feature_requests import FeatureRequestRepository
 from app.carts.repository.idle import abandoning
 from app.carts.repository.items import CartItemRepository
 from app.carts.repository.scope import ITEMS, cart_rows
 from app.carts.repository.vouchers import VoucherRepository
 from app.catalog.models import Product
 from app.catalog.repository import ProductRepository
-from app.core.changes import Announced
+from app.core.changes import Announced, Kind
 from app.core.errors import Conflict, ErrorCode, InvalidValue, UserError
 from app.core.paging import NEWEST_FIRST
 from app.core.repository import transactional
 from app.core.security import ViewerKind
+from app.core.statement import Statement
 from app.core.status import StatusRepository, invalid_transition
 
 ANOTHER_ACTIVE = (ErrorCode.CONFLICT, "cart_id", "another cart is active at this store; order or empty that one first")
@@ -53,6 +55,13 @@ class CartRepository(StatusRepository[Cart]):
 
     def write_scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return cart_rows(table, viewer, "write")
+
+    async def _wrote(self, statement: Statement, rows: Sequence[Any]) -> None:
+        """What is computed of a cart is to be computed again, by the transaction that changes it."""
+        await super()._wrote(statement, rows)
+        kind, table = statement.change or ("", "")
+        if rows and table == self.entity and kind in (Kind.INSERT, Kind.UPDATE):
+            await self.repositories.unscoped.of(FeatureRequestRepository).add([row.id for row in rows])
 
     async def find_by_user(self, user_id: UUID) -> list[Cart]:
         return await self.find_many({"user_id": user_id}, NEWEST_FIRST)
