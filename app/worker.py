@@ -4,15 +4,17 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
 from app.accounts.mail import MAIL_JOB, AccountMails
 from app.accounts.notices import NOTIFY_JOB
+from app.analytics.happenings import PlatformEvents
 from app.analytics.replay import replaying
 from app.carts.recovery import REMIND_JOB, Recovery
 from app.core.database import Database
-from app.core.jobs import Work, Worker, remove_history
+from app.core.jobs import JobWork, Work, Worker, remove_history
 from app.engagement.delivery import DELIVER_JOB, Deliveries
 from app.engagement.features import FeatureStore
 from app.engagement.happenings import Happenings
@@ -109,7 +111,7 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     mails = AccountMails.from_settings(settings, repositories, mailer)
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
-    worker.job(HAPPENED_JOB, Happenings(repositories).tell)
+    worker.job(HAPPENED_JOB, make_happenings(repositories))
     deliveries = Deliveries.from_settings(settings, repositories)
     worker.job(DELIVER_JOB, deliveries.deliver, at_once=50)
     worker.schedule("webhooks.take_up_lost", EVERY_QUARTER, deliveries.take_up_lost)
@@ -137,6 +139,17 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     worker.schedule("idempotency_keys.remove_old", EVERY_QUARTER, make_forgetting(resources))
     return worker
+
+
+def make_happenings(repositories: Repositories) -> JobWork:
+    """What follows from the outbox of stores: their own systems are told, and analytics count it. Each may be done again."""
+    told, counted = Happenings(repositories), PlatformEvents(repositories)
+
+    async def tell(arguments: dict[str, Any]) -> None:
+        await told.tell(arguments)
+        await counted.tell(arguments)
+
+    return tell
 
 
 def make_forgetting(resources: Resources) -> Work:

@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import BigInteger, Integer, LargeBinary, Uuid, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.analytics.models import COLUMNS, PERSONAL, EventSource, EventSpool, UserEvent
 from app.core.clickhouse import MAX_ROWS, ClickHouse
@@ -206,6 +207,10 @@ class EventSpoolRepository(Repository[EventSpool]):
         """Keep a batch, unless more than `most` events would wait then; returns whether it is kept."""
         return await self.row(self.statement("add", self._adding), token=token, events=events, lines=lines, most=most) is not None
 
+    async def keep(self, token: UUID, lines: bytes) -> None:
+        """Keep one event that nobody could send again, whatever waits; it may be kept already."""
+        await self.row(self.statement("keep", self._keeping), token=token, lines=lines)
+
     async def is_due(self) -> bool:
         """Whether a batch should be tried now."""
         due = self.statement("is_due", lambda: select(select(self.table.c.id).where(self.table.c.due_at <= func.now()).exists()))
@@ -252,6 +257,10 @@ class EventSpoolRepository(Repository[EventSpool]):
 
     def _waiting(self) -> Any:
         return func.coalesce(func.sum(self.table.c.events), 0)
+
+    def _keeping(self) -> Any:
+        values = {"id": bindparam("token", type_=Uuid), "events": 1, "lines": bindparam("lines", type_=LargeBinary)}
+        return upsert(self.table).values(values).on_conflict_do_nothing().returning(self.table.c.id)
 
     def _adding(self) -> Any:
         room = select(self._waiting() + bindparam("events", type_=Integer) <= bindparam("most", type_=BigInteger)).scalar_subquery()

@@ -14,6 +14,9 @@ from app.core.clickhouse import ClickHouse
 from app.core.database import Database
 from app.core.metrics import Metrics
 from app.repositories import Repositories, create_repository_factory
+from tests.shop import premises, schema, shop
+
+__all__ = ["premises", "schema", "shop"]
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MakeEvent = Callable[..., dict[str, Any]]

@@ -1,0 +1,86 @@
+"""The platform's own events: what happens to orders and carts, as analytics count it. Worked off from the outbox (`stores.events`).
+
+The outbox's job is part of the transaction that makes it so, and each event's id and time follow from the job: one that runs again makes
+the same event, which counts once. Events go to the spool, from where every gateway brings them to ClickHouse (`app.analytics.replay`), so
+that a worker need not reach it and no order waits for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from app.analytics.arrival import NAMESPACE
+from app.analytics.models import EventSource, EventType
+from app.analytics.repository import EventSpoolRepository, encoded
+from app.api.scalars import encode_id
+from app.core.money import format_amount
+from app.stores.events import StoreEvent
+
+TOLD: Final[Mapping[StoreEvent, EventType]] = {
+    StoreEvent.ORDER_CREATED: EventType.ORDER_PLACED,
+    StoreEvent.ORDER_COMPLETED: EventType.ORDER_COMPLETED,
+    StoreEvent.CART_ABANDONED: EventType.CART_ABANDONED,
+}
+
+
+class PlatformEvents:
+    """Has what happens in stores kept as events. Repositories are the system's."""
+
+    def __init__(self, repositories: Any) -> None:
+        self._repositories = repositories
+
+    async def tell(self, arguments: Mapping[str, Any]) -> None:
+        """The work of a job: what it keeps counts once, however often it runs."""
+        kind = TOLD.get(StoreEvent(arguments["event"]))
+        found = None if kind is None else await self._subject(arguments["subjects"])
+        if found is None:
+            return
+        id = uuid5(NAMESPACE, arguments["id"])
+        subject, lines = found
+        event = {
+            "id": id,
+            "store_id": UUID(arguments["store_ids"][0]),
+            "user_id": subject.user_id,
+            "session_id": None,
+            "client_event_id": None,
+            "event_type": kind,
+            "timestamp": datetime.fromisoformat(arguments["at"]),
+            "received_at": datetime.fromisoformat(arguments["at"]),
+            "metadata": _about(subject, lines),
+            "page_url": None,
+            "user_agent": None,
+            "ip_address": None,
+            "is_error": False,
+            "error_msg": None,
+            "source": EventSource.PLATFORM,
+        }
+        await self._repositories.of(EventSpoolRepository).keep(id, encoded([event]))
+
+    async def _subject(self, subjects: Mapping[str, str]) -> tuple[Any, Sequence[Any]] | None:
+        """The order or the cart that it happened to, with its lines; None for one that is gone."""
+        if "Order" in subjects:
+            order = await self._repositories.orders.find_by_id(UUID(subjects["Order"]))
+            return None if order is None else (order, await self._repositories.order_items.find_by_order(order.id))
+        cart = await self._repositories.carts.find_by_id(UUID(subjects["Cart"]))
+        return None if cart is None else (cart, await self._repositories.cart_items.find_by_cart_id(cart.id))
+
+
+def _about(subject: Any, lines: Sequence[Any]) -> dict[str, Any]:
+    """What an event of an order or a cart says in its metadata: ids as GraphQL shows them, amounts with their currency's digits."""
+    is_order = subject.model.__name__ == "Order"
+    cart_id = subject.cart_id if is_order else subject.id
+    return {
+        **({"cartId": encode_id("Cart", cart_id)} if cart_id else {}),
+        **({"orderId": encode_id("Order", subject.id)} if is_order else {}),
+        "total": format_amount(subject.total, subject.currency),
+        "currency": subject.currency,
+        "items": [
+            {
+                "productId": encode_id("Product", line.product_id),
+                "quantity": line.quantity,
+                "price": format_amount(line.price, subject.currency),
+            }
+            for line in lines
+        ],
+    }

@@ -1,0 +1,105 @@
+"""What happens to orders and carts becomes events of the platform's own, each once however often the outbox's jobs run."""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from app.analytics.models import EventSource, UserEvent
+from app.analytics.replay import replay
+from app.api.scalars import encode_id
+from app.carts.recovery import Recovery
+from app.core.clickhouse import ClickHouse
+from app.core.paging import PageRequest
+from app.orders.models import OrderStatus
+from app.repositories import Repositories
+from app.stores.events import HAPPENED_JOB
+from app.worker import make_happenings
+from tests.shop import Shop, ids
+
+
+@pytest.fixture
+async def counted(shop: Shop, clickhouse: ClickHouse) -> Repositories:
+    """The shop's repositories, with a ClickHouse, and nothing in the outbox."""
+    async with shop.database.connection() as connection:
+        await connection.execute("delete from pgqueuer")
+    return replace(shop.repositories, clickhouse=clickhouse)
+
+
+async def jobs(shop: Shop) -> list[dict[str, Any]]:
+    """The outbox, as it is."""
+    async with shop.database.connection() as connection:
+        rows = await connection.fetch("select payload from pgqueuer where entrypoint = $1 order by id", HAPPENED_JOB)
+    return [orjson.loads(row["payload"]) for row in rows]
+
+
+async def events(repositories: Repositories, outbox: list[dict[str, Any]]) -> list[UserEvent]:
+    """What is stored, oldest first: each job runs twice before its event is replayed, and, by a worker that died late, once after."""
+    tell = make_happenings(repositories)
+    for arguments in (*outbox, *outbox):
+        await tell(arguments)
+    await replay(repositories)
+    for arguments in outbox:
+        await tell(arguments)
+    await replay(repositories)
+    assert await repositories.event_spool.waiting() == 0
+    return list((await repositories.user_events.find_page(PageRequest(last=100))).nodes)[::-1]
+
+
+async def test_an_order_is_told_of_when_it_is_placed_and_when_it_is_paid(shop: Shop, counted: Repositories) -> None:
+    viewer = await shop.viewer()
+    cup, pot = await shop.product("2.50"), await shop.product("30.00")
+    order = await shop.order(viewer, (cup, 2), (pot, 1))
+    before = await jobs(shop)
+    paid = await shop.change(viewer, "processPayment", "order { status }", **ids(orderId=order), paymentToken="tok_success")
+    assert paid["order"] == {"status": OrderStatus.COMPLETED}
+
+    placed, completed = await events(counted, await jobs(shop))
+
+    assert (placed.event_type, completed.event_type) == ("ORDER_PLACED", "ORDER_COMPLETED")
+    assert len(before) == 1
+    lines = placed.metadata.pop("items")
+    assert sorted(lines, key=lambda line: line["quantity"]) == [
+        {"productId": encode_id("Product", pot.id), "quantity": 1, "price": "30.00"},
+        {"productId": encode_id("Product", cup.id), "quantity": 2, "price": "2.50"},
+    ]
+    assert completed.metadata.pop("items") == lines
+    for event in (placed, completed):
+        assert (event.source, event.store_id, event.user_id) == (EventSource.PLATFORM, shop.store.id, viewer.user_id)
+        assert order.cart_id
+        about = {"cartId": encode_id("Cart", order.cart_id), "orderId": encode_id("Order", order.id)}
+        assert event.metadata == {**about, "total": "35.00", "currency": "USD"}
+    assert order.created_at <= placed.timestamp <= completed.timestamp
+
+
+async def test_a_cart_that_is_left_is_told_of(shop: Shop, counted: Repositories) -> None:
+    viewer = await shop.viewer()
+    cart = await shop.cart(viewer, (await shop.product("4.00"), 3))
+    async with shop.database.connection() as connection:
+        await connection.execute("update carts set updated_at = now() - interval '2 hours'")
+    assert await Recovery(shop.repositories).abandon_idle() == 1
+
+    (left,) = await events(counted, await jobs(shop))
+
+    assert (left.event_type, left.source, left.user_id) == ("CART_ABANDONED", EventSource.PLATFORM, viewer.user_id)
+    assert left.metadata["cartId"] == encode_id("Cart", cart.id)
+    assert (left.metadata["total"], left.metadata["items"][0]["quantity"]) == ("12.00", 3)
+
+
+async def test_what_did_not_happen_is_not_told_of(shop: Shop, counted: Repositories) -> None:
+    """An order that is rolled back, something that analytics do not count, and an order that is gone."""
+    viewer = await shop.viewer()
+    product = await shop.product()
+    with pytest.raises(ZeroDivisionError):
+        async with shop.of(viewer).transaction() as tx:
+            cart = await tx.carts.put_in(viewer.user_id, product.id, 1)
+            await tx.orders.create_from_cart(cart.id, "card")
+            raise ZeroDivisionError
+    assert await jobs(shop) == []
+    order = await shop.order(viewer, (product, 1))
+    await shop.of(viewer).orders.cancel(order.id)
+    created, cancelled = await jobs(shop)
+    assert cancelled["event"] == "ORDER_CANCELLED"
+    gone = {**created, "subjects": {"Order": str(shop.store.id)}}
+    assert await events(counted, [cancelled, gone]) == []
