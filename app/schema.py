@@ -11,6 +11,7 @@ from app.accounts.mutations import AccountsMutation
 from app.accounts.queries import AccountsQuery
 from app.analytics.mutations import AnalyticsMutation
 from app.analytics.queries import AnalyticsQuery
+from app.analytics.subscriptions import AnalyticsSubscription
 from app.api.context import Info
 from app.api.declared import show_access
 from app.api.node import NodeQuery
@@ -66,7 +67,7 @@ Mutation: Any = merge_types(
         PrivacyMutation,
     ),
 )
-Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription))
+Subscription: Any = merge_types("Subscription", (CartSubscription, OrderSubscription, NotificationSubscription, AnalyticsSubscription))
 
 
 @functools.cache
