@@ -30,7 +30,7 @@ from app.reporting.work import Reports
 from app.repositories import Repositories
 from app.resources import Resources, make_mailer, open_resources
 from app.settings import Settings
-from app.stores.events import HAPPENED_JOB
+from app.stores.events import COUNTED_JOB, HAPPENED_JOB
 from app.stores.repository import REPORT_JOB
 
 OFTEN = "* * * * * */10"
@@ -112,6 +112,7 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker = Worker(resources.database.dsn)
     worker.job(MAIL_JOB, mails.send)
     worker.job(HAPPENED_JOB, make_happenings(repositories))
+    worker.job(COUNTED_JOB, PlatformEvents(repositories).tell)
     deliveries = Deliveries.from_settings(settings, repositories)
     worker.job(DELIVER_JOB, deliveries.deliver, at_once=50)
     worker.schedule("webhooks.take_up_lost", EVERY_QUARTER, deliveries.take_up_lost)

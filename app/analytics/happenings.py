@@ -15,9 +15,10 @@ from app.analytics.models import EventSource, EventType
 from app.analytics.repository import EventSpoolRepository, encoded
 from app.api.scalars import encode_id
 from app.core.money import format_amount
-from app.stores.events import StoreEvent
+from app.stores.events import CART_CREATED, StoreEvent
 
-TOLD: Final[Mapping[StoreEvent, EventType]] = {
+TOLD: Final[Mapping[str, EventType]] = {
+    CART_CREATED: EventType.CART_CREATED,
     StoreEvent.ORDER_CREATED: EventType.ORDER_PLACED,
     StoreEvent.ORDER_COMPLETED: EventType.ORDER_COMPLETED,
     StoreEvent.CART_ABANDONED: EventType.CART_ABANDONED,
@@ -32,7 +33,7 @@ class PlatformEvents:
 
     async def tell(self, arguments: Mapping[str, Any]) -> None:
         """The work of a job: what it keeps counts once, however often it runs."""
-        kind = TOLD.get(StoreEvent(arguments["event"]))
+        kind = TOLD.get(arguments["event"])
         found = None if kind is None else await self._subject(arguments["subjects"])
         if found is None:
             return

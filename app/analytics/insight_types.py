@@ -2,18 +2,19 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import strawberry
 
 from app.analytics.insights import FUNNEL, AnalyticsRepository, Bucket, Cohort, Figures, TopProductOrder
 from app.analytics.periods import AnalyticsInterval, Period
 from app.analytics.types import UserEvent
-from app.api.context import Info
+from app.api.context import Context, Info
 from app.api.money import money
 from app.api.relations import to_one
 from app.api.scalars import decode_id
 from app.catalog.types import Product
-from app.core.errors import BadInput
+from app.core.errors import BadInput, NotFound
 
 MOST_STEPS = 10
 MOST_NAME = 128
@@ -156,6 +157,17 @@ class Analytics:
         _check((user_id is None) != (session_id is None), "userId", "name either a user or a visit (`sessionId`)")
         key = decode_id(user_id, "User", "userId") if user_id else None
         return await _analytics(info).journey(self.period, _first(first, MOST_JOURNEY), user_id=key, session_id=session_id)  # type: ignore[return-value]
+
+
+async def store_of(context: Context, store_id: str | None) -> UUID | None:
+    """The key of a store whose figures the viewer may see; raises `BadInput` and `NotFound`."""
+    if store_id is None:
+        return None
+    key = decode_id(store_id, "Store", "storeId")
+    foreign = not context.viewer.sees_everything and context.viewer.store_id != key
+    if foreign or await context.repositories.stores.find_by_id(key) is None:
+        raise NotFound("there is no Store with this id")
+    return key
 
 
 def _analytics(info: Info) -> AnalyticsRepository:

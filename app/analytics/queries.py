@@ -5,13 +5,12 @@ from typing import Annotated
 
 import strawberry
 
-from app.analytics.insight_types import Analytics
+from app.analytics.insight_types import Analytics, store_of
 from app.analytics.periods import Period
 from app.analytics.types import UserEvent, UserEventFilter, UserEventOrder
 from app.api.connection import Connection, connection
 from app.api.context import Info
 from app.api.permissions import protected, requires
-from app.api.scalars import decode_id
 
 
 @strawberry.type
@@ -27,7 +26,7 @@ class AnalyticsQuery:
         to: datetime,
         store_id: strawberry.ID | None = None,
     ) -> Analytics:
-        return Analytics(period=Period(start, to, decode_id(store_id, "Store", "storeId") if store_id else None))
+        return Analytics(period=Period(start, to, await store_of(info.context, store_id)))
 
     user_events: Connection[UserEvent] = connection(
         "user_events",

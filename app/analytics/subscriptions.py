@@ -5,11 +5,10 @@ from datetime import datetime
 
 import strawberry
 
-from app.analytics.insight_types import RevenueType
+from app.analytics.insight_types import RevenueType, store_of
 from app.analytics.live import Ticker
 from app.api.context import Info
 from app.api.permissions import protected, requires
-from app.api.scalars import decode_id
 
 
 @strawberry.type(description="What happened in the last five minutes.")
@@ -30,4 +29,4 @@ class AnalyticsSubscription:
         **protected(requires("events:read")),
     )
     async def live_metrics(self, info: Info, store_id: strawberry.ID | None = None) -> AsyncIterator[LiveMetrics]:
-        return Ticker(info.context.repositories, decode_id(store_id, "Store", "storeId") if store_id else None)  # type: ignore[return-value]
+        return Ticker(info.context.repositories, await store_of(info.context, store_id))  # type: ignore[return-value]

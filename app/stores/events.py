@@ -15,6 +15,9 @@ from uuid_utils.compat import uuid7
 from app.core.factory import RepositoryFactory
 
 HAPPENED_JOB = "STORES_HAPPENED"
+COUNTED_JOB = "STORES_COUNTED"
+CART_CREATED = "CART_CREATED"
+"""What is counted (`analytics.happenings`) and told to nobody."""
 
 
 class StoreEvent(StrEnum):
@@ -41,3 +44,10 @@ async def happened(repositories: RepositoryFactory, event: StoreEvent, store_ids
     if stores:
         place = {"store_ids": stores, "subjects": subjects}
         await repositories.enqueue(HAPPENED_JOB, id=uuid7(), event=event.value, at=repositories.now(), **place)
+
+
+async def counted(repositories: RepositoryFactory, event: str, store_id: UUID | None, **subjects: UUID) -> None:
+    """Have an event counted if the open transaction commits, as `happened` has one told."""
+    if store_id is not None:
+        place = {"store_ids": [store_id], "subjects": subjects}
+        await repositories.enqueue(COUNTED_JOB, id=uuid7(), event=event, at=repositories.now(), **place)

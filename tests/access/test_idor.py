@@ -87,6 +87,10 @@ def reads() -> list[tuple[str, str]]:
     return found
 
 
+SPAN = {"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"}
+"""What figures are asked about."""
+
+
 def read_document(place: str, type_name: str) -> str:
     name, _, path = place.partition(".")
     assert SCHEMA.query_type is not None
@@ -96,7 +100,8 @@ def read_document(place: str, type_name: str) -> str:
     kind = field.args[path.partition(".")[0]].type
     if "." not in path:
         listed = "[ID!]!" if path == "ids" else "ID!"
-        return f"query ($id: {listed}) {{ found: {name}({path}: $id) {{ {selection} }} }}"
+        times = "".join(f', {other}: "{time}"' for other, time in SPAN.items() if other in field.args)
+        return f"query ($id: {listed}) {{ found: {name}({path}: $id{times}) {{ {selection} }} }}"
     filtered = path.partition(".")[2]
     assert str(kind).endswith("Filter")
     return f"query ($id: ID!) {{ found: {name}(first: 100, filter: {{ {filtered}: {{ eq: $id }} }}) {{ {selection} }} }}"
@@ -462,7 +467,7 @@ ATTACKS = {
 }
 """By the place of the id that is not the sender's."""
 
-FOLLOWED = {"cartUpdated.cartId": "Cart", "orderUpdated.orderId": "Order"}
+FOLLOWED = {"cartUpdated.cartId": "Cart", "liveMetrics.storeId": "Store", "orderUpdated.orderId": "Order"}
 """What subscriptions take ids of."""
 
 
@@ -510,7 +515,7 @@ async def test_nobody_changes_what_is_not_theirs(world: World, place: str, n: in
 @pytest.mark.parametrize("place", FOLLOWED)
 async def test_nobody_follows_what_is_not_theirs(world: World, place: str) -> None:
     name, _, argument = place.partition(".")
-    document = f"subscription ($id: ID) {{ {name}({argument}: $id) {{ id }} }}"
+    document = f"subscription ($id: ID) {{ {name}({argument}: $id) {{ __typename }} }}"
     variables = {"id": world.victims[FOLLOWED[place]]}
     for attacker in world.attackers:
         async with asyncio.timeout(5):

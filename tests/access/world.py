@@ -110,7 +110,7 @@ class World:
             selects.append(hashed.format(table=table, rows=rows.format(noise=noise, table=table)))
         return {row["name"]: row["hash"] for row in await self.connection.fetch(" union all ".join(selects))}
 
-    async def product(self, *domains: str, stock: int = 100, **values: Any) -> str:
+    async def product(self, *domains: str, stock: int = 1000, **values: Any) -> str:
         """A product that stores sell, with its stock."""
         id = await self.insert("products", **{"name": f"{MARK} product", "price": 10, **values})
         await self.insert("inventory", product_id=key(id), on_hand=stock)

@@ -1,12 +1,15 @@
 """What happens to orders and carts becomes events of the platform's own, each once however often the outbox's jobs run."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from app.analytics.happenings import PlatformEvents
 from app.analytics.models import EventSource, UserEvent
+from app.analytics.periods import Period
 from app.analytics.replay import replay
 from app.api.scalars import encode_id
 from app.carts.recovery import Recovery
@@ -14,7 +17,7 @@ from app.core.clickhouse import ClickHouse
 from app.core.paging import PageRequest
 from app.orders.models import OrderStatus
 from app.repositories import Repositories
-from app.stores.events import HAPPENED_JOB
+from app.stores.events import COUNTED_JOB, HAPPENED_JOB
 from app.worker import make_happenings
 from tests.shop import Shop, ids
 
@@ -27,10 +30,10 @@ async def counted(shop: Shop, clickhouse: ClickHouse) -> Repositories:
     return replace(shop.repositories, clickhouse=clickhouse)
 
 
-async def jobs(shop: Shop) -> list[dict[str, Any]]:
+async def jobs(shop: Shop, name: str = HAPPENED_JOB) -> list[dict[str, Any]]:
     """The outbox, as it is."""
     async with shop.database.connection() as connection:
-        rows = await connection.fetch("select payload from pgqueuer where entrypoint = $1 order by id", HAPPENED_JOB)
+        rows = await connection.fetch("select payload from pgqueuer where entrypoint = $1 order by id", name)
     return [orjson.loads(row["payload"]) for row in rows]
 
 
@@ -45,6 +48,22 @@ async def events(repositories: Repositories, outbox: list[dict[str, Any]]) -> li
     await replay(repositories)
     assert await repositories.event_spool.waiting() == 0
     return list((await repositories.user_events.find_page(PageRequest(last=100))).nodes)[::-1]
+
+
+async def test_a_cart_is_counted_when_it_is_made_and_not_when_it_changes(shop: Shop, counted: Repositories) -> None:
+    viewer = await shop.viewer()
+    for product in (await shop.product("2.50"), await shop.product("30.00")):
+        cart = (await shop.change(viewer, "addToCart", "cart { id store { id } }", **ids(productId=product)))["cart"]
+    tell = PlatformEvents(counted).tell
+    (made,) = await jobs(shop, COUNTED_JOB)
+    for _ in range(2):
+        await tell(made)
+    await replay(counted)
+    (event,) = (await counted.user_events.find_page(PageRequest(first=10))).nodes
+    assert (event.event_type, event.source, event.metadata["cartId"]) == ("CART_CREATED", EventSource.PLATFORM, cart["id"])
+    now = counted.now()
+    figures = await counted.analytics.overview(Period(now - timedelta(hours=1), now + timedelta(hours=1)))
+    assert (figures.carts, figures.orders) == (1, 0)
 
 
 async def test_an_order_is_told_of_when_it_is_placed_and_when_it_is_paid(shop: Shop, counted: Repositories) -> None:

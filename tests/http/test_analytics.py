@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from app.api.scalars import encode_id
 from app.seed.people import ANALYST, VIEWER
 from tests.serving import Caller
 
@@ -88,7 +90,10 @@ async def test_staff_see_their_stores_figures_alone(administrator: Caller, anony
     figures = "overview { visitors sessions orders }"
 
     assert await ask(analyst, figures) == await ask(administrator, figures, store=own)
-    assert (await ask(analyst, figures, store=foreign))["overview"] == {"visitors": 0, "sessions": 0, "orders": 0}
+    text = "query ($from: DateTime!, $to: DateTime!, $store: ID) { analytics(from: $from, to: $to, storeId: $store) { from } }"
+    for store in (foreign, encode_id("Store", UUID(int=7))):
+        (refused,) = await analyst.refusals(text, **SPAN, store=store)
+        assert refused["extensions"]["code"] == "NOT_FOUND"
     assert await ask(administrator, figures) != await ask(administrator, figures, store=own)
 
 

@@ -29,6 +29,7 @@ from app.core.repository import transactional
 from app.core.security import ViewerKind
 from app.core.statement import Statement
 from app.core.status import StatusRepository, invalid_transition
+from app.stores.events import CART_CREATED, counted
 
 ANOTHER_ACTIVE = (ErrorCode.CONFLICT, "cart_id", "another cart is active at this store; order or empty that one first")
 OBTAIN_ATTEMPTS = 5
@@ -276,12 +277,18 @@ class CartRepository(StatusRepository[Cart]):
         values = {**owner, "store_id": store_id}
         for _ in range(OBTAIN_ATTEMPTS):
             found = await self.row(self.statement(("lock_active_of", by), lambda: self._active_of(by)), **values)
-            make = self.statement(("make_active", by), lambda: self._make_active(by))
-            found = found or await self.row(make, **values)
+            found = found or await self._make(by, values)
             if found is not None:
                 active = unchanged(found, version).status == CartStatus.ACTIVE
                 return found if active else await self.update_status(found.id, CartStatus.ACTIVE)
         raise Conflict("the cart keeps being ordered; try again")
+
+    async def _make(self, owner: str, values: Mapping[str, Any]) -> Cart | None:
+        """A new active cart; None where somebody else has just made one."""
+        made = await self.row(self.statement(("make_active", owner), lambda: self._make_active(owner)), **values)
+        if made is not None:
+            await counted(self.repositories, CART_CREATED, made.store_id, Cart=made.id)
+        return made
 
     async def _add(self, cart: Cart, product: Product, quantity: int) -> Cart:
         if product.currency != cart.currency:
