@@ -63,8 +63,8 @@ async def test_queries_of_the_sketch_are_compiled(both: Both, name: str) -> None
     await _assert_compiled(both, text, {key: value for key, value in variables.items() if f"${key}" in text})
 
 
-RESOLVED = {"userEvents", "notifications", "failedQualityChecks"}
-"""Root fields that only their resolvers can read: of rows that are not in PostgreSQL, and with an argument that lists do not have."""
+RESOLVED = {"userEvents", "analytics", "features", "notifications", "failedQualityChecks"}
+"""Root fields that only their resolvers can read: of what is not in PostgreSQL, and with arguments that neither rows nor lists have."""
 
 
 def _readme_queries() -> list[str]:
