@@ -93,7 +93,7 @@ def plain_logs() -> Iterator[None]:
 
 @pytest.fixture
 def unmeasured() -> Iterator[None]:
-    """Without coverage: it doubles the time of thousands of operations at random, and other tests run the same lines."""
+    """Without coverage: it makes thousands of operations half as slow again, and other tests run the same lines."""
     measuring = Coverage.current()
     if measuring:
         measuring.stop()

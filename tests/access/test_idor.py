@@ -23,6 +23,7 @@ from app.schema import create_schema
 from tests.access.selection import everything
 from tests.access.world import HARBOUR, MARK, MARKET, NODES, Person, World, key
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 SCHEMA = create_schema()._schema
 REFUSALS = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "BAD_USER_INPUT"}
 DEPTH = 3

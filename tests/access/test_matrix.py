@@ -19,6 +19,7 @@ from app.schema import create_schema
 from tests.access.world import HARBOUR, Person, World
 from tests.serving import REPOSITORY, Caller
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 SCHEMA = create_schema()._schema
 README = REPOSITORY / "README.md"
 DENIALS = {"UNAUTHENTICATED", "FORBIDDEN"}

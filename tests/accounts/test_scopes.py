@@ -19,6 +19,7 @@ from tests.conftest import fresh_database
 from tests.serving import Caller, gateway, new_administrator, settings_for
 
 FOR_PEOPLE = frozenset({NO_KEY, "*:*"})
+pytestmark = pytest.mark.usefixtures("unmeasured")
 SCHEMA = create_schema()._schema
 ADD = """
     mutation ($product: ID!) {

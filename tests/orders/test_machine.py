@@ -245,6 +245,7 @@ class ShopMachine(RuleBasedStateMachine):
             self.stage.runner.run(self.world.close())
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("number", range(SEEDS))
 def test_whatever_happens_the_books_are_right(
     postgres: str, migrated: str, schema: strawberry.Schema, number: int, record_property: Callable[[str, object], None]
