@@ -1,6 +1,7 @@
 """What subscribers are told: of what is theirs, by whichever process it changes, for as long as they may know."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -51,11 +52,16 @@ async def test_a_shopper_is_told_of_the_whole_way_from_cart_to_order(live: Gatew
         shown = {"id": cart, "total": total, "itemCount": 2, "user": {"email": shopper.email}}
         assert (await speaker.next("carts"))["cartUpdated"] == shown
         order = await shopper.order(cart)
-        heard = {message["id"]: message["payload"]["data"] for message in (await speaker.hear(), await speaker.hear())}
+        # An order may be told of more than once on its way to the next state.
+        heard: dict[str, dict[str, Any]] = {}
+        while heard.keys() != {"carts", "orders"}:
+            message = await speaker.hear()
+            heard[message["id"]] = message["payload"]["data"]
         assert heard["carts"]["cartUpdated"]["id"] == cart
         assert (heard["orders"]["orderUpdated"]["id"], heard["orders"]["orderUpdated"]["status"]) == (order, "PENDING")
         await shopper.cancel(order)
-        assert (await speaker.next("orders"))["orderUpdated"]["status"] == "CANCELLED"
+        while (await speaker.next("orders"))["orderUpdated"]["status"] != "CANCELLED":
+            pass
 
 
 async def test_one_order_is_followed_by_its_id(live: Gateway, shopper: Shopper) -> None:
