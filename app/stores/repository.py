@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, bindparam, cast, false, func, or_, update
+from sqlalchemy import ColumnElement, bindparam, cast, false, func, or_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.batch import many_through, one_by
 from app.core.errors import ErrorCode, NotFound, UserError
-from app.core.model import TEXT, TIMESTAMP
+from app.core.leases import LeasedRepository
+from app.core.model import TEXT
 from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.scope import store_rows
@@ -98,10 +99,12 @@ class StoreSettingsRepository(Repository[StoreSettings]):
         return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
 
 
-class ReportRepository(Repository[Report]):
-    """Reports are read by the staff of their store."""
+class ReportRepository(LeasedRepository[Report]):
+    """Reports are read by the staff of their store, and each is made by one process at a time."""
 
     model = Report
+    unfinished = (ReportStatus.PENDING.value, ReportStatus.PROCESSING.value)
+    at_work = ReportStatus.PROCESSING.value
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return store_rows(table, viewer, "reports")
@@ -122,43 +125,15 @@ class ReportRepository(Repository[Report]):
         """Whether there is such a store, and the viewer may have reports made of it."""
         if not await self.repositories.unscoped.of(StoreRepository).exists({"id": store_id}):
             return False
-        of_staff = self.viewer.kind is ViewerKind.STAFF and self.viewer.store_id == store_id and self.viewer.can("reports:write")
-        return self.viewer.sees_everything or of_staff
-
-    async def take(self, id: UUID, now: datetime, leased_until: datetime) -> Report | None:
-        """A report that is to be made and that nobody is at, leased; None where there is none."""
-        return await self.row(self.statement("take", self._taking), id=id, now=now, leased_until=leased_until)
+        return self.viewer.may("reports:write", store_id)
 
     async def end(self, report: Report, values: Mapping[str, Any]) -> bool:
         """Write down what became of a report that one has leased; whether it still was."""
-        own = {"id": report.id, "status": ReportStatus.PROCESSING.value, "leased_until": report.leased_until}
-        return await self.update_many(own, {"leased_until": None, **values}) == 1
-
-    async def find_lost(self, now: datetime, before: datetime) -> list[Report]:
-        """Reports that are to be made, asked for before a time, and that nobody is at."""
-        nobody = {"or": [{"leased_until": {"is_null": True}}, {"leased_until": {"lt": now}}]}
-        open_ = {"status": [ReportStatus.PENDING.value, ReportStatus.PROCESSING.value], "created_at": {"lt": before}}
-        return await self.find_many({"and": [open_, nobody]}, limit=100)
+        return await self.change(report, {"leased_until": None, **values}) is not None
 
     async def find_expired(self, now: datetime) -> list[Report]:
         """Reports whose time is over and that still have a file, at most 100."""
         return await self.find_many({"expires_at": {"lt": now}, "url": {"is_not_null": True}}, limit=100)
-
-    def _taking(self) -> Any:
-        columns, now = self.table.c, bindparam("now", type_=TIMESTAMP)
-        free = or_(columns.leased_until.is_(None), columns.leased_until < now)
-        waits = or_(columns.status == ReportStatus.PENDING.value, columns.status == ReportStatus.PROCESSING.value)
-        return (
-            update(self.table)
-            .where(columns.id == bindparam("id"), waits, free)
-            .values(
-                status=ReportStatus.PROCESSING.value,
-                attempts=columns.attempts + 1,
-                leased_until=bindparam("leased_until", type_=TIMESTAMP),
-                updated_at=func.now(),
-            )
-            .returning(*columns)
-        )
 
 
 class ConfigRepository(Repository[Config]):

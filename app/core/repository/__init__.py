@@ -11,7 +11,7 @@ from app.core.repository.transactions import transactional
 from app.core.repository.values import as_values
 from app.core.repository.writing import Writing
 
-__all__ = ["ListQuery", "ListShape", "Repository", "as_values", "transactional"]
+__all__ = ["ListQuery", "ListShape", "M", "Repository", "as_values", "transactional"]
 
 
 class Repository(Reading[M], Writing[M]):

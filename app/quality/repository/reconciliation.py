@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, and_, any_, bindparam, func, literal, null, or_, select, text, update
+from sqlalchemy import ColumnElement, Uuid, and_, any_, bindparam, func, literal, null, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.batch import KEY, many_by
 from app.core.errors import ErrorCode
+from app.core.leases import LeasedRepository
 from app.core.model import TEXT, TEXT_LIST, TIMESTAMP
-from app.core.paging import Sort
 from app.core.repository import Repository
 from app.core.security import ViewerKind
 from app.quality.models import (
@@ -23,9 +23,9 @@ from app.quality.models import (
     RepairOperation,
     RepairStatus,
 )
+from app.quality.repository.checks import NEWEST_RUN_FIRST
 from app.quality.repository.scope import platform_rows, platform_rows_to_change
 
-NEWEST_RUN_FIRST = (Sort("executed_at", descending=True),)
 OPEN = (ExecutionStatus.PENDING.value, ExecutionStatus.RUNNING.value)
 
 
@@ -74,13 +74,16 @@ class ReconciliationRuleRepository(Repository[ReconciliationRule]):
         return due.order_by(self.table.c.next_run_at).limit(bindparam("row_limit")).with_for_update(skip_locked=True)
 
 
-class ReconciliationExecutionRepository(Repository[ReconciliationExecution]):
-    """Runs of rules. Whoever is at one has a lease: its end, `leased_until`, is what every change of it must know.
+class ReconciliationExecutionRepository(LeasedRepository[ReconciliationExecution]):
+    """Runs of rules, each one process's at a time.
 
     What differs, by row and value, is of all stores: `details` are for those who may change what these rows are about.
     """
 
     model = ReconciliationExecution
+    unfinished = OPEN
+    at_work = ExecutionStatus.RUNNING.value
+    asked_at = "executed_at"
 
     find_by_rule_ids = many_by("rule_id", sorts=NEWEST_RUN_FIRST, limit=50)
 
@@ -108,22 +111,6 @@ class ReconciliationExecutionRepository(Repository[ReconciliationExecution]):
         # The one that was in the way has ended meanwhile.
         return (found, False) if found is not None else await self.open(rule_id)
 
-    async def take(self, id: UUID, now: datetime, leased_until: datetime) -> ReconciliationExecution | None:
-        """A run that nobody is at, leased; None where it has ended or somebody is."""
-        return await self.row(self.statement("take", self._taking), id=id, now=now, leased_until=leased_until)
-
-    async def change(self, run: ReconciliationExecution, values: Mapping[str, Any]) -> ReconciliationExecution | None:
-        """Change a run that one has leased; None where the lease went to somebody else."""
-        given = dict(values)
-        statement = self.statement(("change", tuple(given)), lambda: self._changing(given))
-        changed = {f"v_{name}": value for name, value in given.items()}
-        return await self.row(statement, id=run.id, lease=run.leased_until, **changed)
-
-    async def find_lost(self, now: datetime, before: datetime) -> list[ReconciliationExecution]:
-        """Runs that have not ended and that nobody is at, begun before a time."""
-        nobody = {"or": [{"leased_until": {"is_null": True}}, {"leased_until": {"lt": now}}]}
-        return await self.find_many({"and": [{"status": list(OPEN), "executed_at": {"lt": before}}, nobody]}, limit=100)
-
     def _details(self) -> Any:
         columns = self.table.c
         asked = columns.id == any_(bindparam("ids", type_=ARRAY(KEY)))
@@ -132,25 +119,6 @@ class ReconciliationExecutionRepository(Repository[ReconciliationExecution]):
     def _opening(self) -> Any:
         new = upsert(self.table).values(rule_id=bindparam("rule_id", type_=Uuid))
         return new.on_conflict_do_nothing(index_elements=["rule_id"], index_where=text(UNFINISHED)).returning(*self.table.c)
-
-    def _taking(self) -> Any:
-        now, columns = bindparam("now", type_=TIMESTAMP), self.table.c
-        free = or_(columns.leased_until.is_(None), columns.leased_until < now)
-        return (
-            update(self.table)
-            .where(columns.id == bindparam("id"), text(UNFINISHED), free)
-            .values(
-                status=ExecutionStatus.RUNNING.value,
-                attempts=columns.attempts + 1,
-                leased_until=bindparam("leased_until", type_=TIMESTAMP),
-            )
-            .returning(*columns)
-        )
-
-    def _changing(self, given: Mapping[str, Any]) -> Any:
-        columns = self.table.c
-        own = columns.leased_until == bindparam("lease", type_=TIMESTAMP)
-        return update(self.table).where(columns.id == bindparam("id"), own).values(self._assignments(given)).returning(*columns)
 
 
 class RepairOperationRepository(Repository[RepairOperation]):
