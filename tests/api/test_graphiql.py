@@ -261,8 +261,10 @@ class GraphiQL:
         self._driver = driver
         self._host = urlsplit(url).netloc
         self._requests: list[str] = []
-        driver.get(url)
+        # Of the same origin, and with no page in it that writes its state again while it is being cleared.
+        driver.get(f"{url}/assets/none")
         driver.execute_script("localStorage.clear()")
+        log(driver, "browser")
         driver.get(url)
         self.wait_for(".graphiql-query-editor .view-line", "products")
 
