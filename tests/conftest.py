@@ -104,8 +104,8 @@ def unmeasured() -> Iterator[None]:
 
 @asynccontextmanager
 async def fresh_database(server: str, template: str = "template1") -> AsyncIterator[str]:
-    """The DSN of a new database, a copy of the template, dropped afterwards whoever is still connected."""
-    name = f"test_{uuid4().hex}"
+    """The DSN of a new database, a copy of the template (its name or DSN), dropped afterwards whoever is still connected."""
+    name, template = f"test_{uuid4().hex}", make_url(template).database or "" if "://" in template else template
     await _execute(server, f"create database {name} template {template} strategy file_copy")
     try:
         yield _named(server, name)
@@ -159,7 +159,7 @@ async def repositories_over(database: Database) -> AsyncIterator[Repositories]:
 @pytest.fixture(scope="session")
 async def demo(postgres: str, migrated: str) -> AsyncIterator[str]:
     """The name of a database with the demo shop, to be copied; without events."""
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         database, passwords = Database(dsn), PasswordHasher.from_settings(settings_for(dsn))
         await database.open()
         async with repositories_over(database) as repositories:
@@ -179,7 +179,7 @@ async def empty_database_url(postgres: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def database_url(postgres: str, migrated: str) -> AsyncIterator[str]:
     """A migrated database of the test's own, without rows but the roles."""
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         yield dsn
 
 

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import pytest
 import strawberry
 from graphql import ExecutionResult, execute, parse
-from sqlalchemy import make_url
 
 from app.api.context import Context, RequestInfo
 from app.api.errors import formatted
@@ -185,7 +184,7 @@ def schema() -> strawberry.Schema:
 @pytest.fixture(scope="module")
 async def premises(postgres: str, migrated: str) -> AsyncIterator[CountingDatabase]:
     """A database for the shops of one module, with many connections, so that shoppers really race."""
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         database = CountingDatabase(dsn, DatabaseOptions(pool_max=CONNECTIONS, lock_timeout_ms=10_000, connect_timeout=20))
         await database.open()
         yield database

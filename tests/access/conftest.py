@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 
 from app.resources import open_resources
 from tests.access.world import CLOSED, HARBOUR, MARK, MARKET, Person, World, key
@@ -18,7 +17,7 @@ UNLIMITED = {"max_cost": 10**7, "max_depth": 30, "max_visits": 30, "max_tokens":
 
 @pytest.fixture(scope="session")
 async def world(postgres: str, migrated: str) -> AsyncIterator[World]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         settings = settings_for(dsn, **UNLIMITED)
         async with gateway(settings) as visitor, open_resources(settings) as resources:
             connection = await asyncpg.connect(dsn, timeout=10)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import make_url
 
 from tests.accounts.mailing import Shop, mailing
 from tests.conftest import fresh_database
@@ -20,5 +19,5 @@ async def caller(database_url: str) -> AsyncIterator[Caller]:
 @pytest.fixture(scope="session")
 async def shop(postgres: str, migrated: str) -> AsyncIterator[Shop]:
     """A gateway that sends mails; everybody in it is of a test's own."""
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn, mailing(dsn) as shop:
+    async with fresh_database(postgres, migrated) as dsn, mailing(dsn) as shop:
         yield shop

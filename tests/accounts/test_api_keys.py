@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 
 from app.accounts.api_keys import secret_hash
 from tests.accounts.keys import REVOKE, create_key, new_key, new_user
@@ -19,7 +18,7 @@ PER_USER = 4
 
 @pytest.fixture(scope="module")
 async def dsn(postgres: str, migrated: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         yield dsn
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from tests.accounts.keys import REVOKE, Key, new_key, new_user
 from tests.conftest import fresh_database
@@ -20,7 +19,7 @@ PER_HOUR = 3
 
 @pytest.fixture(scope="module")
 async def dsn(postgres: str, migrated: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         yield dsn
 
 

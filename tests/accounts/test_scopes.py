@@ -7,7 +7,6 @@ from typing import Any
 import asyncpg
 import pytest
 from graphql import GraphQLObjectType
-from sqlalchemy import make_url
 
 from app.accounts.scopes import SCOPES
 from app.api.scopes import required_scope
@@ -137,7 +136,7 @@ async def execute(dsn: str, statement: str, *values: Any) -> None:
 @pytest.fixture(scope="module", params=["compiled", "standard"])
 async def shop(request: pytest.FixtureRequest, postgres: str, migrated: str) -> AsyncIterator[Shop]:
     options = {"execution": request.param, "api_keys_per_user": 1000}
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn, gateway(settings_for(dsn, **options)) as caller:
+    async with fresh_database(postgres, migrated) as dsn, gateway(settings_for(dsn, **options)) as caller:
         administrator = await new_administrator(caller, dsn)
         (shopper, _), (staff, email) = await new_user(caller), await new_user(caller)
         shop = Shop(dsn, administrator, shopper, staff)

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
 
 from app.accounts.models import address_hash
 from app.carts.recovery import Recovery
@@ -31,7 +30,7 @@ ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 @pytest.fixture(scope="module")
 async def dsn(postgres: str, migrated: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         yield dsn
 
 

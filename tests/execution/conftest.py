@@ -14,7 +14,6 @@ import orjson
 import pytest
 import strawberry
 from graphql import DocumentNode, ExecutionResult, GraphQLObjectType, GraphQLSchema, OperationDefinitionNode, execute, parse
-from sqlalchemy import make_url
 
 from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
@@ -71,7 +70,7 @@ class Both:
 
 @pytest.fixture(scope="session")
 async def shop_database(postgres: str, migrated: str) -> AsyncIterator[tuple[str, Shop]]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         connection = await asyncpg.connect(dsn, timeout=10)
         shop = await Filler(connection, Random(SEED)).fill()
         for table in ("roles", "role_permissions", "cart_items", "order_items"):

@@ -12,7 +12,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import make_url
 
 from tests.conftest import fresh_database
 from tests.serving import listening, running_app, settings_for
@@ -68,7 +67,7 @@ def _mixed(known: Sequence[str], unknown: Sequence[str]) -> list[str]:
 async def test_production_gives_no_name_away(clairvoyance: Path, postgres: str, migrated: str, tmp_path: Path) -> None:
     strong = {"argon2_memory_kib": 19_456, "argon2_time_cost": 2}
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        fresh_database(postgres, migrated) as dsn,
         running_app(settings_for(dsn, environment="production", **strong)) as app,
         listening(app) as url,
     ):

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from app.core import jobs
@@ -37,7 +36,7 @@ CHROMEDRIVER = shutil.which("chromedriver")
 @pytest.fixture(scope="module")
 async def app(postgres: str, migrated: str) -> AsyncIterator[Starlette]:
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        fresh_database(postgres, migrated) as dsn,
         running_app(settings_for(dsn, cors_origins=SHOP)) as app,
     ):
         async with reached(app) as caller:

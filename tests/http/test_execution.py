@@ -5,7 +5,6 @@ import re
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 
 from app.settings import Environment, ExecutionMode
 from tests.conftest import fresh_database
@@ -16,7 +15,7 @@ QUERY = "{ products(first: 3, orderBy: { field: PRICE }) { nodes { id name price
 
 
 async def test_both_ways_of_execution_answer_alike(postgres: str, migrated: str) -> None:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         async with gateway(settings_for(dsn, demo_data=True)) as caller:
             compiled = await caller.ask(QUERY)
             metrics = (await caller.http.get("/metrics")).text
@@ -40,7 +39,7 @@ async def test_a_query_explains_itself_in_development(anonymous: Caller) -> None
 async def test_production_explains_nothing(postgres: str, migrated: str) -> None:
     production = {"environment": Environment.PRODUCTION, "argon2_memory_kib": 19 * 1024, "argon2_time_cost": 2}
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        fresh_database(postgres, migrated) as dsn,
         gateway(settings_for(dsn, **production)) as caller,
     ):
         answer = (await caller.post("{ products { totalCount } }", None, **{"X-Explain": "1"})).json()

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from tests.conftest import fresh_database
 from tests.serving import Caller, gateway, settings_for
@@ -22,7 +21,7 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=cop
 @pytest.fixture(scope="module")
 async def production(postgres: str, migrated: str) -> AsyncIterator[Caller]:
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        fresh_database(postgres, migrated) as dsn,
         gateway(settings_for(dsn, environment="production", argon2_memory_kib=19_456, argon2_time_cost=2)) as caller,
     ):
         yield caller

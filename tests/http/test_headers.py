@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from tests.conftest import fresh_database
 from tests.mail_server import mail_server
@@ -40,7 +39,7 @@ async def test_a_link_with_a_query_opens_the_page_in_a_browser_and_runs_for_a_cl
 @pytest.fixture(scope="module")
 async def production(postgres: str, migrated: str) -> AsyncIterator[Caller]:
     async with (
-        fresh_database(postgres, make_url(migrated).database or "") as dsn,
+        fresh_database(postgres, migrated) as dsn,
         gateway(settings_for(dsn, environment="production", cors_origins=SHOP, rate_limits=True, **STRONG)) as caller,
     ):
         yield caller

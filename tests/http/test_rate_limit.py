@@ -8,7 +8,6 @@ from itertools import count
 import httpx
 import pytest
 from limits import RateLimitItemPerMinute
-from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from app.api.context import RequestInfo
@@ -33,7 +32,7 @@ _hosts = count(1)
 
 @pytest.fixture(scope="module")
 async def app(postgres: str, migrated: str) -> AsyncIterator[Starlette]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         limits = {"rate_limit_per_address": PER_ADDRESS, "rate_limit_per_user": PER_USER}
         async with running_app(settings_for(dsn, rate_limits=True, trusted_proxies="127.0.0.1/32", **limits)) as app:
             yield app

@@ -17,7 +17,6 @@ import uvloop
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import make_url
 
 from app.catalog.models import InventoryPolicy
 from app.core.database import DatabaseOptions
@@ -255,7 +254,7 @@ def test_whatever_happens_the_books_are_right(
         phases=PHASES, max_examples=RUNS, stateful_step_count=STEPS, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        place = fresh_database(postgres, make_url(migrated).database or "")
+        place = fresh_database(postgres, migrated)
         database = CountingDatabase(runner.run(place.__aenter__()), options)
         runner.run(database.open())
         books = runner.run(asyncpg.connect(database.dsn, timeout=10))

@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from app.catalog.models import ProductCreate
 from app.resources import open_resources
@@ -59,7 +58,7 @@ class Till:
 @pytest.fixture(scope="module")
 async def till(postgres: str, migrated: str) -> AsyncIterator[Till]:
     stripe = StripeServer()
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn, listening(stripe.app()) as api:
+    async with fresh_database(postgres, migrated) as dsn, listening(stripe.app()) as api:
         given = {"payment_provider": "stripe", "stripe_api_key": "sk_test", "stripe_webhook_secret": SECRET, "stripe_api_url": api}
         settings = settings_for(dsn, **given)
         async with open_resources(settings) as resources:

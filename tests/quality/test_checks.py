@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 from sqlmodel import SQLModel
 
 from app.accounts.models import User
@@ -56,7 +55,7 @@ COLUMNS = ("id", "user_id", "session_id", "client_event_id", "event_type", "time
 
 @pytest.fixture(scope="module")
 async def dsn(postgres: str, migrated: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         connection = await asyncpg.connect(dsn, timeout=10)
         await connection.execute(FREE)
         await connection.execute(FILL)

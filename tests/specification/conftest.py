@@ -11,7 +11,6 @@ import asyncpg
 import httpx
 import pytest
 import structlog
-from sqlalchemy import make_url
 
 from app.accounts.models import User, UserCreate
 from app.accounts.passwords import PasswordHasher
@@ -106,7 +105,7 @@ def told(request: pytest.FixtureRequest, record_property: Callable[[str, object]
 
 @pytest.fixture(scope="session")
 async def world(postgres: str, migrated: str) -> AsyncIterator[World]:
-    async with fresh_database(postgres, make_url(migrated).database or "") as dsn:
+    async with fresh_database(postgres, migrated) as dsn:
         settings = settings_for(dsn, clickhouse_timeout=60)
         async with served(settings) as visitor, open_resources(settings) as resources:
             factory = create_repository_factory(
