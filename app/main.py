@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from starlette.applications import Starlette
@@ -83,6 +83,7 @@ EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSE
 GRAPHQL = "/graphql"
 WARM_SECONDS = 10.0
 
+P = TypeVar("P")
 log = structlog.get_logger(__name__)
 
 
@@ -359,36 +360,33 @@ class Gateway:
     async def _graphql(self, request: Request) -> Response:
         if self._graphiql and wants_page(request):
             return await self._graphiql.page(request)
-        if self._endpoint is None:
-            raise RuntimeError("requests are served only while the lifespan runs")
-        return await self._endpoint.answer(request)
+        return await serving(self._endpoint).answer(request)
 
     async def _socket(self, socket: WebSocket) -> None:
-        if self._sockets is None:
-            raise RuntimeError("connections are accepted only while the lifespan runs")
-        await self._sockets.serve(socket)
+        await serving(self._sockets).serve(socket)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._graphql(FastRequest(scope, receive))
         await response(scope, receive, send)
 
     async def _payment_event(self, request: Request) -> Response:
-        if self._incoming is None:
-            raise RuntimeError("requests are served only while the lifespan runs")
-        return await self._incoming.receive(request)
+        return await serving(self._incoming).receive(request)
 
     async def _report(self, request: Request) -> Response:
-        if self._downloads is None:
-            raise RuntimeError("requests are served only while the lifespan runs")
-        return await self._downloads.answer(request)
+        return await serving(self._downloads).answer(request)
 
     async def _unsubscribe(self, request: Request) -> Response:
-        if self._unsubscribing is None:
-            raise RuntimeError("requests are served only while the lifespan runs")
-        return await self._unsubscribing.answer(request)
+        return await serving(self._unsubscribing).answer(request)
 
     async def _home(self, _request: Request) -> Response:
         return RedirectResponse("/graphql")
+
+
+def serving(part: P | None) -> P:
+    """A part of the gateway that is there while the lifespan runs, without which no server may hand anything to it."""
+    if part is None:
+        raise RuntimeError("nothing is served but while the lifespan runs")
+    return part
 
 
 def wants_page(request: Request) -> bool:

@@ -76,12 +76,10 @@ def _about(subject: Any, lines: Sequence[Any]) -> dict[str, Any]:
         **({"orderId": encode_id("Order", subject.id)} if is_order else {}),
         "total": format_amount(subject.total, subject.currency),
         "currency": subject.currency,
-        "items": [
-            {
-                "productId": encode_id("Product", line.product_id),
-                "quantity": line.quantity,
-                "price": format_amount(line.price, subject.currency),
-            }
-            for line in lines
-        ],
+        "items": [line_told(line, subject.currency) for line in lines],
     }
+
+
+def line_told(line: Any, currency: str) -> dict[str, Any]:
+    """A line of a cart or an order as events tell of it."""
+    return {"productId": encode_id("Product", line.product_id), "quantity": line.quantity, "price": format_amount(line.price, currency)}

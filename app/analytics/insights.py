@@ -161,7 +161,12 @@ class Cohort:
     """Visitors first seen in the bucket that begins at `start`, and how many of them came in it and in each bucket after it."""
 
     start: datetime
-    visitors: Sequence[int]
+    visitors: list[int]
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return self.visitors[0]
 
 
 class AnalyticsRepository(EventReader):

@@ -52,13 +52,11 @@ class EventReader(Instrumented):
         self.viewer = viewer
         self.metrics = repositories.metrics
         self.cache = repositories.cache
-        self._clickhouse = repositories.clickhouse
+        self._repositories = repositories
 
     @property
     def clickhouse(self) -> ClickHouse:
-        if self._clickhouse is None:
-            raise Unavailable("this process has no ClickHouse")
-        return self._clickhouse
+        return self._repositories.analytical
 
     def _scope(self) -> str:
         if self.viewer.sees_everything:

@@ -18,6 +18,7 @@ from app.core.changes import Changes
 from app.core.clickhouse import ClickHouse
 from app.core.clock import Clock, system_clock
 from app.core.database import Database, Session, Transaction
+from app.core.errors import Unavailable
 from app.core.metrics import Metrics
 from app.core.security import SYSTEM, Viewer
 
@@ -55,6 +56,13 @@ class RepositoryFactory:
     def unscoped(self) -> Self:
         """The same repositories for the system itself: for rules that must see more than the viewer may."""
         return self.scoped(SYSTEM)
+
+    @property
+    def analytical(self) -> ClickHouse:
+        """ClickHouse; raises `Unavailable` where this process has none."""
+        if self.clickhouse is None:
+            raise Unavailable("this process has no ClickHouse")
+        return self.clickhouse
 
     def bound_to(self, transaction: Transaction) -> Self:
         return replace(self, session=transaction)

@@ -20,6 +20,7 @@ from pgqueuer.executors import DatabaseRetryEntrypointExecutor, EntrypointExecut
 from pgqueuer.models import Job, Schedule
 
 from app.core.database import Database, Transaction, translated_errors
+from app.core.pubsub import BROKEN
 
 CONNECT_SECONDS = 5
 RECONNECT_SECONDS = 2.0
@@ -34,8 +35,7 @@ FORGETTING = (
     "delete from pgqueuer where status = 'queued' and strpos(lower(convert_from(payload, 'UTF8')), $1) > 0",
     "update pgqueuer_log set traceback = null where strpos(lower(traceback::text), $1) > 0",
 )
-INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, FailingListenerError)
-"""What a connection that breaks may look like; asyncpg calls it an internal error where it breaks between two steps of a statement."""
+INTERRUPTIONS = (*BROKEN, OSError, FailingListenerError)
 
 Work = Callable[[], Awaitable[None]]
 JobWork = Callable[[dict[str, Any]], Awaitable[None]]

@@ -75,6 +75,15 @@ class Viewer:
         resource, _, action = permission.partition(":")
         return not self.permissions.isdisjoint((permission, f"{resource}:{ANY}", f"{ANY}:{action}", f"{ANY}:{ANY}"))
 
+    def may(self, permission: str, store_id: UUID) -> bool:
+        """Whether the viewer may do what a permission is for in a store."""
+        return self.sees_everything or (self.store_id == store_id and self.can(permission))
+
+    @property
+    def is_of_one_store(self) -> bool:
+        """Whether the viewer works for one store, and has no say in what is about all of them."""
+        return self.store_id is not None and not self.sees_everything
+
     @property
     def is_authenticated(self) -> bool:
         return self.user_id is not None

@@ -141,8 +141,7 @@ class ErasureRepository(Repository[AccountErasure]):
 
     async def _check_last_administrator(self, user: User) -> None:
         """Of administrators who go at the same time, one after the other is looked at."""
-        lock = self.statement("lock", lambda: select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=Text), 0))))
-        await self.value(lock, name=ADMINISTRATORS)
+        await self.lock_name(ADMINISTRATORS)
         roles = self.repositories.of(RoleRepository)
         everything = [
             role.id

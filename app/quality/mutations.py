@@ -57,8 +57,7 @@ class UpdateQualityScheduleInput:
 
 def for_the_platform(context: Context) -> None:
     """Raises `AccessDenied` for staff of one store: a check looks at the rows of all stores."""
-    viewer = context.viewer
-    if not viewer.sees_everything and viewer.store_id is not None:
+    if context.viewer.is_of_one_store:
         raise AccessDenied(FORBIDDEN, "checks look at the rows of all stores; this is for staff who work for no store in particular")
 
 

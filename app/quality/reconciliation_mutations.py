@@ -116,6 +116,5 @@ def _with_defaults(values: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def _for_the_platform(info: Info) -> None:
-    viewer = info.context.viewer
-    if not viewer.sees_everything and viewer.store_id is not None:
+    if info.context.viewer.is_of_one_store:
         raise UserError(ErrorCode.FORBIDDEN, "rules are about the rows of all stores; they are made by staff who work for none")

@@ -6,7 +6,7 @@ from typing import Any, Final
 from app.core.comparison import Column, ComparedTable, Comparison, Kind, Projection, Side, fit, projections, table
 from app.core.comparison_clickhouse import ClickHouseSide
 from app.core.comparison_postgres import PostgresSide
-from app.core.errors import ErrorCode, Unavailable, UserError
+from app.core.errors import ErrorCode, UserError
 from app.orders.models.mirror import MIRROR
 from app.quality.models import MOST_PAIRS
 
@@ -96,9 +96,7 @@ def is_repairable(rule: Any) -> bool:
 def _side(repositories: Any, projection: Projection) -> Side:
     if projection.table.name in POSTGRES:
         return PostgresSide(repositories.database, projection)
-    if repositories.clickhouse is None:
-        raise Unavailable("this process has no ClickHouse")
-    return ClickHouseSide(repositories.clickhouse, projection)
+    return ClickHouseSide(repositories.analytical, projection)
 
 
 def _table(name: str, field: str) -> ComparedTable:

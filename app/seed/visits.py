@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
+from app.analytics.happenings import line_told
 from app.analytics.models import EventSource, EventType, VisitStep
 from app.api.scalars import encode_id
 from app.carts.models import Cart, CartItem, CartStatus
@@ -157,23 +158,18 @@ class Doorkeeper:
         self._leave(visit, cart, about)
         return visit.events
 
-    def _sold(self, cart: Cart, currency: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "productId": encode_id("Product", item.product_id),
-                "quantity": item.quantity,
-                "price": format_amount(item.price, currency),
-            }
-            for item in self._floor.items[cart.id]
-        ]
-
     def _leave(self, visit: Visit, cart: Cart, about: dict[str, Any]) -> None:
         order = self._floor.orders.get(cart.id)
         if order is not None:
             visit.add(VisitStep.CHECKOUT_STARTED, "/checkout", about)
             visit.now = max(visit.now, order.created_at)
             paid = {"total": format_amount(order.total, order.currency), "currency": order.currency}
-            about = {**about, "orderId": encode_id("Order", order.id), **paid, "items": self._sold(cart, order.currency)}
+            about = {
+                **about,
+                "orderId": encode_id("Order", order.id),
+                **paid,
+                "items": [line_told(item, order.currency) for item in self._floor.items[cart.id]],
+            }
             visit.add(EventType.ORDER_PLACED, "/checkout", about)
             if order.status == OrderStatus.COMPLETED and order.completed_at is not None:
                 visit.now = max(visit.now, order.completed_at)

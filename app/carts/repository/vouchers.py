@@ -50,8 +50,8 @@ class VoucherRepository(Repository[Voucher]):
 
         Raises `UserError`: not a store that the viewer works for, another currency, an amount with too many decimals, a code that is taken.
         """
-        viewer, store_id = self.viewer, voucher.store_id
-        if not viewer.sees_everything and (viewer.store_id != store_id or not viewer.can("vouchers:write")):
+        store_id = voucher.store_id
+        if not self.viewer.may("vouchers:write", store_id):
             raise UserError(ErrorCode.NOT_FOUND, "you work for no store with this id", "storeId")
         settings = await self.repositories.unscoped.of(StoreSettingsRepository).find_first({"store_id": store_id})
         currency = voucher.currency or (settings.currency if settings else "USD")

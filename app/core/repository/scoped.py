@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from cachetools import LRUCache
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, false, select, true
+from sqlalchemy import ColumnElement, Select, Table, Text, and_, bindparam, false, func, select, true
 from sqlmodel import SQLModel
 
 from app.core.changes import Announced
@@ -117,6 +117,11 @@ class Scoped(Instrumented, Generic[M]):
         if statement.writes:
             await self._wrote(statement, ())
         return found
+
+    async def lock_name(self, name: str) -> None:
+        """Let nobody else hold a name until the transaction ends."""
+        held = func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=Text), 0))
+        await self.value(self.statement("lock_name", lambda: select(held)), name=name)
 
     # --- After a change
 

@@ -148,10 +148,13 @@ class Writing(Scoped[M]):
 
     def _insert_many(self, names: Sequence[str]) -> Any:
         """One text whatever the number of rows: the rows travel as one JSON array."""
+        return insert(self.table).from_select(list(names), self._records(names)).returning(*self.table.c)
+
+    def _records(self, names: Sequence[str], *more: Any) -> Any:
+        """Rows of these columns out of the parameter `records`, an array of objects, with other values beside them."""
         listed = ", ".join(names)
         records = text(f"(select {listed} from jsonb_populate_recordset(null::{self.table.name}, cast(:records as jsonb))) as given")  # noqa: S608 - names of columns
-        source: Any = select(*(literal_column(name) for name in names)).select_from(records)
-        return insert(self.table).from_select(list(names), source).returning(*self.table.c)
+        return select(*(literal_column(name) for name in names), *more).select_from(records)
 
     async def _explain_missing(self, id: UUID, version: int | None) -> None:
         if version is not None and await self._find_by_id(id) is not None:

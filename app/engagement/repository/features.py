@@ -10,16 +10,13 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Select,
-    Text,
     bindparam,
     case,
-    cast,
     exists,
     func,
     insert,
     literal_column,
     select,
-    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -70,8 +67,7 @@ class FeatureRepository(Repository[Feature]):
 
     async def lock_cart(self, cart_id: UUID) -> None:
         """Let nobody else compute a cart's features until the transaction ends; whoever changes the cart need not wait."""
-        key = func.hashtextextended(cast(bindparam("cart_id", type_=self.table.c.cart_id.type), Text), 0)
-        await self.value(self.statement("lock_cart", lambda: select(func.pg_advisory_xact_lock(key).is_not(None))), cart_id=cart_id)
+        await self.lock_name(str(cart_id))
 
     async def find_basis(self, cart_id: UUID) -> Any | None:
         """What a cart's features are computed of, at one moment: its total and version, how many lines it has, and their mean price."""
@@ -129,9 +125,7 @@ class FeatureRepository(Repository[Feature]):
 
     def _upsert(self) -> Any:
         """The time is read once the row is locked, so revisions of one feature follow each other in time as well."""
-        source = f"select {', '.join(WRITTEN)} from jsonb_populate_recordset(null::features, cast(:records as jsonb))"  # noqa: S608 - names of columns
-        given = select(*(text(name) for name in WRITTEN), func.clock_timestamp()).select_from(text(f"({source}) as given"))
-        rows = upsert(self.table).from_select([*WRITTEN, "updated_at"], given)
+        rows = upsert(self.table).from_select([*WRITTEN, "updated_at"], self._records(WRITTEN, func.clock_timestamp()))
         new = self.table.c.value.is_distinct_from(rows.excluded.value) | rows.excluded.ttl.is_not(None)
         replaced = {name: rows.excluded[name] for name in ("value", "description", "ttl", "metadata")}
         stamped = {"updated_at": func.clock_timestamp(), "revision": self.table.c.revision + case((new, 1), else_=0)}

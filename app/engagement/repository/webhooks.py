@@ -38,8 +38,7 @@ class WebhookRepository(Repository[Webhook]):
     @transactional
     async def create_within(self, webhook: WebhookCreate) -> Webhook:
         """A new webhook. Raises `UserError`: not a store that the viewer works for, or too many of them."""
-        viewer = self.viewer
-        if not viewer.sees_everything and (viewer.store_id != webhook.store_id or not viewer.can("webhooks:write")):
+        if not self.viewer.may("webhooks:write", webhook.store_id):
             raise UserError(ErrorCode.NOT_FOUND, "you work for no store with this id", "storeId")
         row = await self.create(webhook)
         if await self.count({"store_id": webhook.store_id}) > MAX_WEBHOOKS:

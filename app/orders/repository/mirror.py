@@ -10,7 +10,6 @@ from sqlalchemy import any_, bindparam, func, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.core.batch import KEY
-from app.core.errors import Unavailable
 from app.core.model import TIMESTAMP
 from app.core.repository import Repository
 from app.orders.models import Order
@@ -33,20 +32,14 @@ class OrderMirrorRepository(Repository[Order]):
 
     async def is_empty(self) -> bool:
         """Whether nothing has ever been shipped, or all is lost. Raises `Unavailable`."""
-        return int(await self._clickhouse.fetch_value(COUNT)) == 0
+        return int(await self.repositories.analytical.fetch_value(COUNT)) == 0
 
     async def ship(self, rows: Sequence[Any], token: str, gone: Iterable[UUID] = ()) -> None:
         """Write orders into the mirror, and hide those that are gone: all or none, and once per token. Raises `Unavailable`."""
         lines = [orjson.dumps({**dict(row), "is_deleted": 0}, default=str) for row in rows]
         lines += [orjson.dumps({"id": id, "synced_at": self.repositories.now(), "is_deleted": 1}) for id in gone]
         if lines:
-            await self._clickhouse.insert(MIRROR, MIRROR_COLUMNS, b"\n".join(lines), token)
-
-    @property
-    def _clickhouse(self) -> Any:
-        if self.repositories.clickhouse is None:
-            raise Unavailable("this process has no ClickHouse")
-        return self.repositories.clickhouse
+            await self.repositories.analytical.insert(MIRROR, MIRROR_COLUMNS, b"\n".join(lines), token)
 
     def _mirrored(self) -> Any:
         return select(*(self.table.c[name] for name in MIRRORED), func.statement_timestamp().label("synced_at"))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.errors import NotFound
@@ -76,9 +76,7 @@ class QualityAnomalyRepository(Repository[QualityAnomaly]):
 
     def _noting(self) -> Any:
         names = ("validation_id", "type", "table_name", "column_name", "record_id", "severity", "details")
-        source = f"select {', '.join(names)} from jsonb_populate_recordset(null::quality_anomalies, cast(:records as jsonb))"  # noqa: S608 - names of columns
-        records = text(f"({source}) as given")
-        rows = upsert(self.table).from_select(list(names), select(*(text(name) for name in names)).select_from(records))
+        rows = upsert(self.table).from_select(list(names), self._records(names))
         once = rows.on_conflict_do_nothing(
             index_elements=[text("type, table_name, column_name, record_id, (details ->> 'rule')")], index_where=text(OPEN_BY_CHECK)
         )
