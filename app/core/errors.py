@@ -33,6 +33,7 @@ class ErrorCode(StrEnum):
     PAYMENT_TIMEOUT = "PAYMENT_TIMEOUT"
     PAYMENT_TOKEN_UNKNOWN = "PAYMENT_TOKEN_UNKNOWN"  # noqa: S105 - a reason, not a credential
     PAYMENT_IN_PROGRESS = "PAYMENT_IN_PROGRESS"
+    PAYMENT_PROVIDER_CHANGED = "PAYMENT_PROVIDER_CHANGED"
 
 
 class UserError(Exception):

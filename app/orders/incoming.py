@@ -68,7 +68,7 @@ class IncomingPayments:
         payment = await self._repositories.of(PaymentRepository).find_by_id(id)
         if payment is None or payment.provider != self._provider.name:
             return
-        charge = await answer(self._provider, self._provider.find(request_of(payment)))
+        charge = await answer(self._provider, self._provider.find(request_of(payment, self._provider)))
         await self._repositories.of(SettlementRepository).settle_payment(payment, charge)
 
 

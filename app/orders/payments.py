@@ -33,6 +33,14 @@ UNANSWERED: Final = (TimeoutError, ConnectionError)
 log = structlog.get_logger(__name__)
 
 
+class OtherProvider(UserError):
+    """The money lies with a provider that the shop no longer works with: only there can it be taken, given back or let go of."""
+
+    def __init__(self, payment: Payment) -> None:
+        message = f"the payment was made with the provider {payment.provider!r}, which the shop no longer uses; change it there"
+        super().__init__(ErrorCode.PAYMENT_PROVIDER_CHANGED, message, "payment_id")
+
+
 class Moment(StrEnum):
     """The points between which a process may die: each has something committed that the next one builds on."""
 
@@ -128,7 +136,7 @@ class Payments:
     async def _charge(self, payment: Payment, token: str) -> Charge | None:
         """The provider's answer; None where it is not known whether it has charged."""
         try:
-            return await answer(self.provider, self.provider.charge(request_of(payment), token))
+            return await answer(self.provider, self.provider.charge(request_of(payment, self.provider), token))
         except UnknownToken:
             return await self._given_up(payment)
         except UNANSWERED as error:
@@ -138,14 +146,16 @@ class Payments:
     async def _given_up(self, payment: Payment) -> Charge | None:
         """A card that the provider no longer knows is never charged, also not by who asked at the same time."""
         try:
-            charge = await answer(self.provider, self.provider.cancel(request_of(payment)))
+            charge = await answer(self.provider, self.provider.cancel(request_of(payment, self.provider)))
         except UNANSWERED:
             return None
         return charge.failed("unknown_token", "The card is no longer known.") if charge.failure_code else charge
 
 
-def request_of(payment: Payment) -> ChargeRequest:
-    """What a payment asks of its provider: its own id is the key."""
+def request_of(payment: Payment, provider: PaymentProvider) -> ChargeRequest:
+    """What a payment asks of the provider that it was opened with: its own id is the key. Raises `OtherProvider`."""
+    if payment.provider != provider.name:
+        raise OtherProvider(payment)
     automatic = payment.capture == Capture.AUTOMATIC
     return ChargeRequest(payment.amount, payment.currency, str(payment.id), automatic, payment.transaction_id)
 

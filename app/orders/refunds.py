@@ -12,7 +12,7 @@ from app.core.factory import RepositoryFactory
 from app.core.money import InvalidAmount, exact, format_amount
 from app.orders.models import HeldResolution, Order, Payment, PaymentStatus, Refund, RefundRequest, RefundStatus
 from app.orders.payments import UNANSWERED, Moment, Paid, Payments, answer, request_of
-from app.orders.provider import ChargeState, Repayment, RepaymentRequest
+from app.orders.provider import ChargeRequest, ChargeState, PaymentProvider, Repayment, RepaymentRequest
 from app.orders.repository import RefundingRepository, RefundRepository
 
 log = structlog.get_logger(__name__)
@@ -21,13 +21,15 @@ log = structlog.get_logger(__name__)
 async def refund(payments: Payments, repositories: RepositoryFactory, payment: Payment, request: RefundRequest) -> Paid:
     """Give back of a payment. The same key of a payment never gives back twice.
 
-    Raises `UserError`, and then nothing has changed: not paid, more than is left, pieces put back twice, a key of another refund.
+    Raises `UserError`, and then nothing has changed: not paid, more than is left, pieces put back twice, a key of another refund, money
+    that lies with another provider.
     """
+    charged = request_of(payment, payments.provider)
     opened = await repositories.of(RefundingRepository).open_refund(payment.id, request)
     payments.passed(Moment.REFUND_OPENED)
     if opened.status == RefundStatus.PENDING:
         try:
-            repayment = await ask(payments, payment, opened)
+            repayment = await ask(payments.provider, charged, opened)
         except UNANSWERED as error:
             log.warning("refund_unanswered", refund=str(opened.id), error=type(error).__name__)
             return Paid(await _order(repositories, payment), _unanswered())
@@ -37,22 +39,21 @@ async def refund(payments: Payments, repositories: RepositoryFactory, payment: P
     return Paid(await _order(repositories, payment), _refused(settled) if settled.status == RefundStatus.FAILED else None)
 
 
-async def ask(payments: Payments, payment: Payment, opened: Refund) -> Repayment:
+async def ask(provider: PaymentProvider, charged: ChargeRequest, opened: Refund) -> Repayment:
     """What the provider says to a refund; asked again it says the same."""
-    request = RepaymentRequest(request_of(payment), opened.amount, str(opened.id))
-    return await answer(payments.provider, payments.provider.refund(request))
+    return await answer(provider, provider.refund(RepaymentRequest(charged, opened.amount, str(opened.id))))
 
 
 async def capture(payments: Payments, repositories: RepositoryFactory, payment: Payment, amount: Decimal | None) -> Paid:
     """Take what was set aside, or a part of it, once: the rest is let go, and the order is COMPLETED.
 
-    Raises `UserError`: nothing is set aside, more than that is wanted.
+    Raises `UserError`: nothing is set aside, more than that is wanted, another provider set it aside.
     """
     if payment.status != PaymentStatus.PENDING or payment.authorized_at is None or payment.voiding_at is not None:
         raise UserError(ErrorCode.INVALID_TRANSITION, f"the payment is {payment.status}, and nothing is set aside for it", "payment_id")
-    wanted = _wanted(payment, amount)
+    wanted, request = _wanted(payment, amount), request_of(payment, payments.provider)
     try:
-        charge = await answer(payments.provider, payments.provider.capture(request_of(payment), wanted))
+        charge = await answer(payments.provider, payments.provider.capture(request, wanted))
     except UNANSWERED as error:
         log.warning("capture_unanswered", payment=str(payment.id), error=type(error).__name__)
         return Paid(await _order(repositories, payment), _unanswered())
@@ -64,11 +65,12 @@ async def capture(payments: Payments, repositories: RepositoryFactory, payment: 
 async def void(payments: Payments, repositories: RepositoryFactory, payment: Payment) -> Paid:
     """Let go of what was set aside: the order is CANCELLED and its stock released. The sweep ends what is cut off.
 
-    Raises `UserError`: nothing is set aside, or it was taken meanwhile.
+    Raises `UserError`: nothing is set aside, it was taken meanwhile, or another provider set it aside.
     """
+    request = request_of(payment, payments.provider)
     opened = await repositories.of(RefundingRepository).open_void(payment.id)
     try:
-        charge = await answer(payments.provider, payments.provider.cancel(request_of(opened)))
+        charge = await answer(payments.provider, payments.provider.cancel(request))
     except UNANSWERED as error:
         log.warning("void_unanswered", payment=str(payment.id), error=type(error).__name__)
         return Paid(await _order(repositories, payment), _unanswered())
@@ -83,11 +85,11 @@ async def resolve(payments: Payments, repositories: RepositoryFactory, payment: 
 
     ACCEPT settles the order with it. REJECT gives it back, and the order is FAILED, so that its buyer can pay again.
 
-    Raises `UserError`: not held, or the provider does not know yet.
+    Raises `UserError`: not held, the provider does not know yet, or it is another one's.
     """
     if payment.held_reason is None:
         raise UserError(ErrorCode.INVALID_TRANSITION, f"the payment is {payment.status}, and not held", "payment_id")
-    rejects, request = resolution is HeldResolution.REJECT, request_of(payment)
+    rejects, request = resolution is HeldResolution.REJECT, request_of(payment, payments.provider)
     try:
         charge = await answer(payments.provider, payments.provider.find(request))
         if rejects and charge.state in (ChargeState.OPEN, ChargeState.AUTHORIZED):

@@ -16,7 +16,7 @@ import structlog
 from app.core.errors import RepositoryError
 from app.core.factory import RepositoryFactory
 from app.orders.models import Payment
-from app.orders.payments import UNANSWERED, Payments, answer, request_of
+from app.orders.payments import UNANSWERED, OtherProvider, answer, request_of
 from app.orders.provider import Charge, ChargeState, PaymentProvider
 from app.orders.refunds import ask
 from app.orders.repository import PaymentRepository, RefundingRepository, RefundRepository, SettlementRepository
@@ -63,9 +63,9 @@ class Sweep:
         for refund in await refunds.take_unsettled(self.repositories.now() - self.payment_patience, PER_TURN):
             payment = await self.repositories.of(PaymentRepository).get_by_id(refund.payment_id)
             try:
-                repayment = await ask(Payments(self.provider), payment, refund)
+                repayment = await ask(self.provider, request_of(payment, self.provider), refund)
                 await self.repositories.of(RefundingRepository).settle_refund(refund, repayment)
-            except (*UNANSWERED, RepositoryError) as error:
+            except (*UNANSWERED, OtherProvider, RepositoryError) as error:
                 log.warning("refund_not_settled", refund=str(refund.id), error=type(error).__name__)
 
     async def expire_orders(self) -> None:
@@ -77,20 +77,17 @@ class Sweep:
 
     async def _settle(self, payment: Payment) -> None:
         """Ask and settle; nothing that happens to one payment keeps the others waiting."""
-        if payment.provider != self.provider.name:
-            log.warning("payment_of_other_provider", payment=str(payment.id), provider=payment.provider)
-            return
         try:
             charge = await self._truth(payment)
             await self.repositories.of(SettlementRepository).settle_payment(payment, charge)
-        except (*UNANSWERED, RepositoryError) as error:
+        except (*UNANSWERED, OtherProvider, RepositoryError) as error:
             log.warning("payment_not_settled", payment=str(payment.id), error=type(error).__name__)
         else:
             log.info("payment_swept", payment=str(payment.id), state=charge.state)
 
     async def _truth(self, payment: Payment) -> Charge:
         """How the charge stands; one that was not made, or whose money is let go of, is cancelled."""
-        request = request_of(payment)
+        request = request_of(payment, self.provider)
         found = await answer(self.provider, self.provider.find(request))
         unwanted = found.state == ChargeState.OPEN or payment.voiding_at is not None
         return await answer(self.provider, self.provider.cancel(request)) if unwanted else found
