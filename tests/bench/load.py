@@ -31,11 +31,15 @@ MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of load has shown: the 99th percentile in milliseconds, requests per second, and how many there were."""
+    """What one run of load has shown: the 99th percentile in milliseconds, requests per second, and how many there were.
+
+    `cpu` is the seconds of processor time that the servers spent on it, where they were measured.
+    """
 
     p99: float
     rate: float
     requests: int
+    cpu: float = 0
 
 
 def write_script(path: Path, bodies: Sequence[bytes], token: str | None = None) -> Path:

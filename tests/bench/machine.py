@@ -41,3 +41,12 @@ async def version(dsn: str) -> str:
         return f"PostgreSQL {connection.get_server_version().major}"
     finally:
         await connection.close()
+
+
+async def postmaster(dsn: str) -> int:
+    """The process id of the PostgreSQL server, which must run on this machine."""
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        return psutil.Process(connection.get_server_pid()).ppid()
+    finally:
+        await connection.close()

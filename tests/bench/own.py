@@ -5,7 +5,7 @@ What is compared takes turns, since the machine may have other things to do: rat
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -15,7 +15,7 @@ import psutil
 
 from tests.bench.gateway import Gateway, gateway
 from tests.bench.load import Load, load, write_script
-from tests.bench.machine import machine, version
+from tests.bench.machine import machine, postmaster, version
 from tests.bench.options import MEASUREMENTS, Options
 from tests.bench.process import BenchError, say
 from tests.bench.tables import table
@@ -106,20 +106,22 @@ class Own:
         return table(["requests per second", "without `lineTotal`", "with it, for each line", "ratio"], [row])
 
     async def pages(self, ours: Gateway) -> list[str]:
-        """What a row costs on pages of different sizes: the time of a request beyond that of one for a single row."""
+        """What a row costs on pages of different sizes: the processor's time of a request beyond that of one for a single row.
+
+        Processor time, because requests per second tell of whichever process is the narrowest, and that is another one on small pages.
+        """
         cases = [Case(str(size), ours, CATALOG, {"first": size}) for size in (1, *SIZES)]
         for case in cases:
             found = len((await case.answer())["data"]["products"]["nodes"])
             if found != int(case.name):
                 raise BenchError(f"first: {case.name} gave {found} rows")
-        loads = await self._loads(cases)
-        # The least of all runs: what else the machine does makes none of them quicker, and the difference of two is small.
-        seconds = {int(name): 1 / max(load.rate for load in runs) for name, runs in loads.items()}
-        per_row = {size: (seconds[size] - seconds[1]) / (size - 1) * 1e6 for size in SIZES}
-        rows = [[f"`first: {size}`", _rate(loads[str(size)]), f"{seconds[size] * 1e6:.0f} us", f"{per_row[size]:.2f} us"] for size in SIZES]
-        spread = max(per_row.values()) / min(per_row.values()) if min(per_row.values()) > 0 else float("inf")
-        shown = table(["page", "requests per second", "time per request", "time per further row"], rows)
-        return [*shown, "", f"The dearest row costs {spread:.2f} times the cheapest."]
+        database = await postmaster(self._dsn)
+        loads = await self._loads(cases, lambda: _cpu_seconds(ours.pid, database))
+        spent = {int(name): median(load.cpu / load.requests for load in runs) * 1e6 for name, runs in loads.items()}
+        per_row = {size: (spent[size] - spent[1]) / (size - 1) for size in SIZES}
+        rows = [[f"`first: {size}`", _rate(loads[str(size)]), f"{spent[size]:.0f} us", f"{per_row[size]:.1f} us"] for size in SIZES]
+        shown = table(["page", "requests per second", "processor time per request", "per further row"], rows)
+        return [*shown, "", f"The dearest row costs {max(per_row.values()) / min(per_row.values()):.2f} times the cheapest."]
 
     async def memory(self, ours: Gateway) -> list[str]:
         """Resident memory over many requests of all kinds, single products by many ids among them."""
@@ -136,17 +138,18 @@ class Own:
         growth = (readings[-1][1] - readings[1][1]) / 2**20
         return [*table(["requests", "resident"], rows), "", f"After the first {readings[1][0]:,} requests it grew by {growth:.1f} MiB."]
 
-    async def _loads(self, cases: Sequence[Case]) -> dict[str, list[Load]]:
-        """Each case under load, in turns, after a warm-up."""
+    async def _loads(self, cases: Sequence[Case], clock: Callable[[], float] = lambda: 0) -> dict[str, list[Load]]:
+        """Each case under load, in turns, after a warm-up. `clock` tells the seconds of processor time that were spent so far."""
         options = self._options
         scripts = {case.name: write_script(self._scratch / f"{n}.lua", [case.body], case.server.token) for n, case in enumerate(cases)}
         found: dict[str, list[Load]] = {case.name: [] for case in cases}
         for number in range(-1, options.rounds):
             for case in cases:
                 seconds = options.warmup if number < 0 else options.seconds
+                before = clock()
                 run = await load(case.server.url, scripts[case.name], seconds, options.connections)
                 if number >= 0:
-                    found[case.name].append(run)
+                    found[case.name].append(replace(run, cpu=clock() - before))
         return found
 
 
@@ -164,5 +167,15 @@ def _ratio(one: Sequence[Load], other: Sequence[Load]) -> float:
 
 def _resident(pid: int) -> int:
     """Bytes of memory that a process and its children hold."""
+    return sum(part.memory_info().rss for part in _family(pid))
+
+
+def _cpu_seconds(*pids: int) -> float:
+    """Processor time that processes and their children have spent, in both modes."""
+    times = [part.cpu_times() for pid in pids for part in _family(pid)]
+    return sum(time.user + time.system for time in times)
+
+
+def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
-    return sum(part.memory_info().rss for part in (process, *process.children(recursive=True)))
+    return [process, *process.children(recursive=True)]
