@@ -7,6 +7,7 @@ from app.api.connection import Connection, connection
 from app.api.lookup import single
 from app.api.permissions import own, own_or_guests, public, requires
 from app.api.scalars import decode_id
+from app.carts.models import OPEN_STATUSES
 from app.carts.types import Cart, CartFilter, CartOrder, RecoveryEvent, RecoveryEventFilter, Voucher, VoucherFilter, VoucherOrder
 from app.core.security import Viewer
 from app.execution.declarations import Where
@@ -16,13 +17,10 @@ def _cart(_viewer: Viewer, id: strawberry.ID) -> Where:
     return {"id": decode_id(id, "Cart")}
 
 
-OPEN = ["ACTIVE", "ABANDONED"]
-
-
 def _my_cart(viewer: Viewer) -> Where | None:
     if viewer.cart_token_hash is not None:
-        return {"cart_token_hash": viewer.cart_token_hash, "status": OPEN}
-    return None if viewer.user_id is None else {"user_id": viewer.user_id, "status": OPEN}
+        return {"cart_token_hash": viewer.cart_token_hash, "status": list(OPEN_STATUSES)}
+    return None if viewer.user_id is None else {"user_id": viewer.user_id, "status": list(OPEN_STATUSES)}
 
 
 @strawberry.type

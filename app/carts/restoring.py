@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from app.carts.models import Cart, CartStatus, RecoveryEvent, RecoveryStatus
+from app.carts.models import OPEN_STATUSES, Cart, CartStatus, RecoveryEvent, RecoveryStatus
 from app.core.errors import ErrorCode, UserError
 from app.core.security import new_token, token_hash
 from app.core.signing import Seals
@@ -44,7 +44,7 @@ async def restore(repositories: Any, seals: Seals, token: str) -> tuple[Cart, st
 def _is_good(event: RecoveryEvent, cart: Cart, now: datetime) -> bool:
     in_time = event.expires_at is not None and now < event.expires_at
     sent = event.status in (RecoveryStatus.SENT, RecoveryStatus.OPENED)
-    return in_time and sent and cart.status in (CartStatus.ACTIVE, CartStatus.ABANDONED)
+    return in_time and sent and cart.status in OPEN_STATUSES
 
 
 def _check_owner(cart: Cart, viewer: Any) -> None:

@@ -30,10 +30,6 @@ QUANTITY_RANGE = f"quantity between 1 and {MAX_LINE_QUANTITY}"
 """The check of a line's quantity, in SQL."""
 
 
-OPEN_CART = "status in ('ACTIVE', 'ABANDONED') and not is_deleted"
-"""The carts that a shopper can go on with, in SQL."""
-
-
 class CartStatus(StrEnum):
     """ACTIVE carts can change; an abandoned one becomes ACTIVE again when it does. CONVERTED carts have an order."""
 
@@ -48,12 +44,18 @@ class CartStatus(StrEnum):
         return _SOURCES[self]
 
 
+OPEN_STATUSES: Final = (CartStatus.ACTIVE, CartStatus.ABANDONED)
+"""Those of the carts that a shopper can go on with."""
+
+OPEN_CART: Final = f"status in {tuple(status.value for status in OPEN_STATUSES)} and not is_deleted"
+"""The carts that a shopper can go on with, in SQL."""
+
 _SOURCES: Final[Mapping[CartStatus, frozenset[CartStatus]]] = MappingProxyType(
     {
         CartStatus.ACTIVE: frozenset({CartStatus.ABANDONED}),
         CartStatus.ABANDONED: frozenset({CartStatus.ACTIVE}),
-        CartStatus.CONVERTED: frozenset({CartStatus.ACTIVE, CartStatus.ABANDONED}),
-        CartStatus.EXPIRED: frozenset({CartStatus.ACTIVE, CartStatus.ABANDONED}),
+        CartStatus.CONVERTED: frozenset(OPEN_STATUSES),
+        CartStatus.EXPIRED: frozenset(OPEN_STATUSES),
     }
 )
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, OPEN_CART, Cart, CartStatus
+from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, OPEN_CART, OPEN_STATUSES, Cart, CartStatus
 from app.carts.pricing import Charges, priced
 from app.carts.repository.charges import SETTINGS, Basis, CartChargesRepository
 from app.carts.repository.feature_requests import FeatureRequestRepository
@@ -391,7 +391,7 @@ def require_open(cart: Cart | None) -> Cart:
     """The cart, if there is one that its shopper can go on with; raises `UserError`."""
     if cart is None:
         raise UserError(ErrorCode.NOT_FOUND, "you have no cart with this id", "cart_id")
-    if cart.status not in (CartStatus.ACTIVE, CartStatus.ABANDONED):
+    if cart.status not in OPEN_STATUSES:
         raise UserError(ErrorCode.CART_NOT_ACTIVE, f"the cart is {cart.status} and cannot change", "cart_id")
     return cart
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
 from app.carts.merging import merged
-from app.carts.models import Cart, CartStatus
+from app.carts.models import OPEN_STATUSES, Cart, CartStatus
 from app.carts.repository.carts import CartRepository
 from app.carts.repository.items import CartItemRepository
 from app.carts.repository.recovery import RecoveryEventRepository
@@ -24,7 +24,7 @@ class GuestCartRepository(Repository[Cart]):
 
     async def is_known(self, token_hash: str) -> bool:
         """Whether a guest with this token has a cart to go on with."""
-        return await self.exists({"cart_token_hash": token_hash, "status": [CartStatus.ACTIVE.value, CartStatus.ABANDONED.value]})
+        return await self.exists({"cart_token_hash": token_hash, "status": list(OPEN_STATUSES)})
 
     @transactional
     async def give_to(self, user_id: UUID, token_hash: str) -> list[Cart]:
@@ -74,7 +74,7 @@ class GuestCartRepository(Repository[Cart]):
         return select(self.table).where(*own).order_by(columns.store_id, columns.id).with_for_update()
 
     def _is_open(self) -> ColumnElement[bool]:
-        return or_(*(self.table.c.status == status.value for status in (CartStatus.ACTIVE, CartStatus.ABANDONED)))
+        return or_(*(self.table.c.status == status.value for status in OPEN_STATUSES))
 
     def _old(self) -> Any:
         columns = self.table.c
