@@ -57,6 +57,12 @@ class Recovery:
             total += found
         return total
 
+    async def forget(self) -> None:
+        """End what nobody will be told of any more: a cart that was forgotten is ABANDONED too, for its shopper to go on with if ever."""
+        found = PER_TURN
+        while found == PER_TURN:
+            found = len(await self.repositories.carts.abandon_forgotten(PER_TURN))
+
     async def take_up_lost(self) -> None:
         async with self.repositories.transaction() as tx:
             for event in await tx.recovery_events.take_up_lost(tx.now() - LOST):

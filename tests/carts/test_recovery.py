@@ -1,5 +1,6 @@
 """Carts that are left: found once, told once, and counted as won back when they are ordered in time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -8,6 +9,7 @@ import pytest
 
 from app.carts.models import MAX_RECOVERY_ATTEMPTS, CartStatus, RecoveryStatus
 from app.carts.recovery import LEFT_LONG_AGO, LOST, NO_ADDRESS, PER_TURN, REMIND_JOB, REMINDED, Recovery
+from app.carts.repository.idle import FORGOTTEN
 from app.carts.repository.recovery import ORDERED_BEFORE
 from app.core.errors import ErrorCode, UserError
 from app.core.security import ViewerKind
@@ -118,6 +120,53 @@ async def test_whoever_dies_in_the_midst_leaves_the_cart_as_it_was(left: Leaving
     assert await told(left.shop, StoreEvent.CART_ABANDONED) == []
     await left.leave(timedelta())
     assert await left.status(cart) == ("ABANDONED", "SENT")
+
+
+async def test_what_is_forgotten_is_abandoned_without_a_word_and_there_for_whoever_comes_back(left: Leaving) -> None:
+    shop = left.shop
+    await listen(shop, StoreEvent.CART_ABANDONED)
+    await shop.repositories.stores.update_settings(shop.store.id, StoreSettingsUpdate(cart_idle_minutes=None))
+    ann, full = await left.cart()
+    empty = await shop.cart(await shop.viewer())
+    visitor, of_guest = await left.guest_cart()
+    nowhere = await shop.of(ann).carts.put_in(ann.user_id, (await shop.product(stores=())).id, 1)
+    left.passed = FORGOTTEN - HOURS
+    await Recovery(left.repositories).forget()
+    assert await left.repositories.carts.count({"status": "ABANDONED"}) == 0
+    left.passed += 2 * HOURS
+    _, fresh = await left.cart()
+    await sql(shop, "update carts set updated_at = now() + interval '60 days' where id = $1", fresh.id)
+    await Recovery(left.repositories).forget()
+    for cart in (full, empty, of_guest, nowhere):
+        found = await left.repositories.carts.get_by_id(cart.id)
+        assert (found.status, found.version, found.total) == ("ABANDONED", cart.version, cart.total)
+    assert (await left.repositories.carts.get_by_id(fresh.id)).status == "ACTIVE"
+    assert await left.repositories.recovery_events.count() == await sql(shop, QUEUED, REMIND_JOB) == 0
+    assert await told(shop, StoreEvent.CART_ABANDONED) == []
+    tea = await shop.product()
+    for viewer, own in ((ann, full), (visitor, of_guest)):
+        back = await shop.of(viewer).carts.put_in(viewer.user_id, tea.id, 1, store_id=shop.store.id)
+        assert (back.id, back.status) == (own.id, "ACTIVE")
+
+
+async def test_however_many_are_forgotten_go_in_turns_that_take_none_away_from_its_shopper(left: Leaving) -> None:
+    shop = left.shop
+    ann, cart = await left.cart()
+    await sql(
+        shop,
+        """with made as (insert into users (email, username) select 'many' || n || '@example.com', 'many' || n
+           from generate_series(1, $1::int) n returning id)
+           insert into carts (user_id, store_id) select id, $2 from made""",
+        PER_TURN + 5,
+        shop.store.id,
+    )
+    left.passed = FORGOTTEN + HOURS
+    async with shop.of(ann).transaction() as tx:
+        await tx.carts.lock_active(cart.id)
+        assert len(await left.repositories.carts.abandon_forgotten(3)) == 3
+        await asyncio.gather(*(Recovery(left.repositories).forget() for _ in range(3)))
+    assert await left.repositories.carts.count({"status": "ABANDONED"}) == PER_TURN + 5
+    assert (await left.repositories.carts.get_by_id(cart.id)).status == "ACTIVE"
 
 
 async def test_a_cart_that_is_being_changed_is_let_be(left: Leaving) -> None:

@@ -16,7 +16,7 @@ from app.carts.models import MAX_LINE_QUANTITY, MAX_LINES, OPEN_CART, OPEN_STATU
 from app.carts.pricing import Charges, priced
 from app.carts.repository.charges import SETTINGS, Basis, CartChargesRepository
 from app.carts.repository.feature_requests import FeatureRequestRepository
-from app.carts.repository.idle import abandoning
+from app.carts.repository.idle import abandoning, forgetting
 from app.carts.repository.items import CartItemRepository
 from app.carts.repository.scope import ITEMS, cart_rows
 from app.carts.repository.vouchers import VoucherRepository
@@ -224,6 +224,10 @@ class CartRepository(StatusRepository[Cart]):
         """
         statement = self.statement("abandon_idle", abandoning)
         return await self.rows(statement, now=self.repositories.now(), row_limit=limit)
+
+    async def abandon_forgotten(self, limit: int) -> list[Cart]:
+        """The carts that nobody has changed for `FORGOTTEN`, ABANDONED by this statement as `abandon_idle` does it: up to `limit`."""
+        return await self.rows(self.statement("abandon_forgotten", forgetting), now=self.repositories.now(), row_limit=limit)
 
     @transactional
     async def set_email(self, cart_id: UUID, email: str | None) -> Cart:
