@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import CheckConstraint, Index, LargeBinary
+from sqlalchemy import CheckConstraint, Index, LargeBinary, text
 
 from app.core import model
 from app.core.inputs import Input, JsonObject, Line, Passage
@@ -84,19 +84,24 @@ TABLES: Final = {UserEvent.__tablename__: COLUMNS}
 
 
 class EventSpool(Created, table=True):
-    """A batch of events that waits for ClickHouse: lines of JSON, sent under the token that is the row's id. Not tried before `due_at`."""
+    """A batch of events that waits for ClickHouse: lines of JSON, sent under the token that is the row's id. Not tried before `due_at`.
+
+    One that `is_loose` was never sent, and is packed with others into a batch that is: what may have arrived goes again as it was.
+    """
 
     __tablename__ = "event_spool"
     __table_args__ = (
         CheckConstraint("events > 0", name="events_positive"),
         *model.not_negative("attempts"),
         Index("ix_event_spool_due_at_id", "due_at", "id"),
+        Index("ix_event_spool_loose", "id", postgresql_where=text("is_loose")),
     )
 
     events: int = model.column()
     lines: bytes = model.column(sa_type=LargeBinary)
     attempts: int = model.column(0)
     due_at: datetime = model.moment("now")
+    is_loose: bool = model.column(False)
 
 
 class UserEventCreate(Input):

@@ -1,4 +1,8 @@
-"""Brings spooled events to ClickHouse once it is back: every gateway looks every few seconds, and so do workers."""
+"""Brings spooled events to ClickHouse once it is back: every gateway looks every few seconds, and so do workers.
+
+What was never sent is packed into larger batches first, in a transaction of its own: from then on a batch keeps its content and its token,
+so that it arrives once however often it is sent.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 async def replay(repositories: RepositoryFactory) -> int:
-    """Replay the batches that are due, one by one, until none is left or ClickHouse takes no more; returns how many events arrived.
+    """Pack and replay the batches that are due, one by one, until none is left or ClickHouse takes no more; gives how many arrived.
 
     Several processes may do so at once. Raises `Unavailable` when PostgreSQL is away.
     """
@@ -27,6 +31,7 @@ async def replay(repositories: RepositoryFactory) -> int:
         return 0
     count = failures = 0
     while failures < MOST_FAILURES and await _answers(repositories):
+        await repositories.of(EventSpoolRepository).pack()
         arrived = await _replay_one(repositories)
         if arrived is None:
             break

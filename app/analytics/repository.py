@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BigInteger, Integer, LargeBinary, Uuid, bindparam, func, insert, select
+from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Uuid, bindparam, delete, false, func, insert, literal, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -43,6 +43,9 @@ UNLINKED: Final = ", ".join(
 
 COUNT: Final = "SELECT count() FROM user_events FINAL"
 LONGEST_PAUSE: Final = 60
+PACKED_EVENTS: Final = 10_000
+PACKED_BYTES: Final = 8 * 1024 * 1024
+"""What is packed into one batch reaches this with its last part: an insert makes a part of a table, and ClickHouse bears few small ones."""
 
 
 class EventReader(Instrumented):
@@ -201,9 +204,10 @@ class EventSpoolRepository(Repository[EventSpool]):
 
     model = EventSpool
 
-    async def add(self, token: UUID, events: int, lines: bytes, most: int) -> bool:
-        """Keep a batch, unless more than `most` events would wait then; returns whether it is kept."""
-        return await self.row(self.statement("add", self._adding), token=token, events=events, lines=lines, most=most) is not None
+    async def add(self, token: UUID, events: int, lines: bytes, most: int, *, is_loose: bool = False) -> bool:
+        """Keep a batch, unless more than `most` events would wait then; returns whether it is kept. `is_loose` where it was never sent."""
+        values = {"token": token, "events": events, "lines": lines, "most": most, "is_loose": is_loose}
+        return await self.row(self.statement("add", self._adding), **values) is not None
 
     async def keep(self, token: UUID, lines: bytes) -> None:
         """Keep one event that nobody could send again, whatever waits; it may be kept already."""
@@ -213,6 +217,12 @@ class EventSpoolRepository(Repository[EventSpool]):
         """Whether a batch should be tried now."""
         due = self.statement("is_due", lambda: select(select(self.table.c.id).where(self.table.c.due_at <= func.now()).exists()))
         return bool(await self.value(due))
+
+    @transactional
+    async def pack(self) -> bool:
+        """Make one batch of the oldest loose ones; returns whether there were any."""
+        await self.lock_name(self.entity)
+        return await self.row(self.statement("pack", self._packing)) is not None
 
     async def take(self) -> EventSpool | None:
         """The oldest batch that is due and that no other process has, locked until the transaction ends."""
@@ -233,8 +243,9 @@ class EventSpoolRepository(Repository[EventSpool]):
     async def unlink(self, user_id: UUID, visits: Collection[str]) -> None:
         """Take off whatever tells of a person from the events of a user that wait, and from nobody's in these visits.
 
-        A batch that is being sent is waited for: then it is no longer there.
+        A batch that is being sent is waited for: then it is no longer there. None is packed meanwhile, since it would be missed.
         """
+        await self.lock_name(self.entity)
         words = [str(user_id).encode(), *(orjson.dumps(visit) for visit in visits)]
         for batch in await self.rows(self.statement("lock_mentioning", lambda: self._mentioning().with_for_update()), words=words):
             events = [_unlinked(event, str(user_id), visits) for event in decoded(batch.lines)]
@@ -250,18 +261,30 @@ class EventSpoolRepository(Repository[EventSpool]):
         return self.base().where(select(word).where(func.position(word.op("in")(self.table.c.lines)) > 0).exists())
 
     def _taking(self) -> Any:
-        due = self.base().where(self.table.c.due_at <= func.now()).order_by(self.table.c.due_at, self.table.c.id)
+        due = self.base().where(self.table.c.due_at <= func.now(), ~self.table.c.is_loose).order_by(self.table.c.due_at, self.table.c.id)
         return due.limit(1).with_for_update(skip_locked=True)
+
+    def _packing(self) -> Any:
+        """The loose batches before which there is room, in one; they are measured before their lines are read."""
+        spool = self.table.c
+        loose = select(spool.id, spool.events, func.octet_length(spool.lines).label("size")).where(spool.is_loose)
+        oldest = loose.order_by(spool.id).limit(PACKED_EVENTS).subquery()
+        before = {name: func.sum(oldest.c[name]).over(order_by=oldest.c.id) - oldest.c[name] for name in ("events", "size")}
+        measured = select(oldest.c.id, *(total.label(name) for name, total in before.items())).subquery()
+        fitting = select(measured.c.id).where(measured.c.events < PACKED_EVENTS, measured.c.size < PACKED_BYTES)
+        taken = delete(self.table).where(spool.id.in_(fitting)).returning(spool.events, spool.lines).cte("taken")
+        packed = select(func.sum(taken.c.events), func.string_agg(taken.c.lines, literal(b"\n")), false()).having(func.count() > 0)
+        return insert(self.table).from_select(["events", "lines", "is_loose"], packed).returning(spool.id)
 
     def _waiting(self) -> Any:
         return func.coalesce(func.sum(self.table.c.events), 0)
 
     def _keeping(self) -> Any:
-        values = {"id": bindparam("token", type_=Uuid), "events": 1, "lines": bindparam("lines", type_=LargeBinary)}
+        values = {"id": bindparam("token", type_=Uuid), "events": 1, "lines": bindparam("lines", type_=LargeBinary), "is_loose": true()}
         return upsert(self.table).values(values).on_conflict_do_nothing().returning(self.table.c.id)
 
     def _adding(self) -> Any:
         room = select(self._waiting() + bindparam("events", type_=Integer) <= bindparam("most", type_=BigInteger)).scalar_subquery()
-        batch = (bindparam("token", type_=Uuid), bindparam("events", type_=Integer), bindparam("lines", type_=LargeBinary))
-        given = select(*batch).where(room)
-        return insert(self.table).from_select(["id", "events", "lines"], given).returning(self.table.c.id)
+        types = {"token": Uuid, "events": Integer, "lines": LargeBinary, "is_loose": Boolean}
+        given: Any = select(*(bindparam(name, type_=kind) for name, kind in types.items())).where(room)
+        return insert(self.table).from_select(["id", "events", "lines", "is_loose"], given).returning(self.table.c.id)

@@ -1,7 +1,8 @@
 """Takes events in: gathers them, stores each batch durably, and only then lets their senders be told.
 
 A batch goes to ClickHouse under a token of its own. When ClickHouse does not take it, it goes to the spool in PostgreSQL under the same
-token, since it may have arrived all the same, and is replayed from there (`app.analytics.replay`). What neither takes was never
+token, since it may have arrived all the same, and is replayed from there (`app.analytics.replay`); while ClickHouse is left alone, batches
+go there as loose ones, which may be sent together. What neither takes was never
 acknowledged. So nothing that was is lost, and nothing counts twice: ClickHouse knows the tokens of late, and an event that is sent again
 has the same id.
 """
@@ -157,16 +158,15 @@ class EventWriter:
 
     async def _store(self, batch: Batch) -> None:
         token, lines, count = uuid7(), b"\n".join(batch.lines.values()), len(batch.lines)
-        if not await self._take_to_clickhouse(token, lines):
-            if not await self._repositories.of(EventSpoolRepository).add(token, count, lines, self._options.spool):
+        is_away = asyncio.get_running_loop().time() < self._away_until
+        if is_away or not await self._take_to_clickhouse(token, lines):
+            spool = self._repositories.of(EventSpoolRepository)
+            if not await spool.add(token, count, lines, self._options.spool, is_loose=is_away):
                 raise TooManyEvents(60)
             self._metrics.events.labels("spooled").inc(count)
         self._metrics.events.labels("stored").inc(count)
 
     async def _take_to_clickhouse(self, token: UUID, lines: bytes) -> bool:
-        now = asyncio.get_running_loop().time()
-        if now < self._away_until:
-            return False
         try:
             await self._repositories.of(UserEventRepository).insert_lines(lines, str(token))
         except Unavailable:
