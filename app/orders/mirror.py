@@ -5,6 +5,7 @@ began after it, but not so much later. What has been shipped before is not inser
 escapes all the same is found by reconciliation.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,7 +43,7 @@ class OrderMirror:
         while True:
             changed = await rows.changed_since(moment, id, PAGE)
             if changed:
-                await rows.ship(changed, content_token(changed))
+                await rows.ship(changed, await asyncio.to_thread(content_token, changed))
                 moment, id, count = changed[-1].updated_at, changed[-1].id, count + len(changed)
                 await self.repositories.config.raise_value(WATERMARK, moment.isoformat(timespec="microseconds"), DESCRIPTION)
             if len(changed) < PAGE:
