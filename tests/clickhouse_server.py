@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 from tests.serving import REPOSITORY
 
-START_SECONDS = 30
+START_SECONDS = 120
 INSERT = re.compile(r"INSERT INTO (?P<table>\S+) \((?P<columns>.*?)\)\s+FORMAT (?P<format>\w+)\s*", re.DOTALL)
 TRANSPORT = {"query", "database", "default_format", "compress", "decompress", "wait_end_of_query", "session_id", "query_id"}
 TRANSPORT |= {"enable_http_compression", "client_protocol_version", "send_progress_in_http_headers", "http_headers_progress_interval_ms"}
@@ -61,13 +61,14 @@ class ClickHouseServer:
 
 
 class Engine:
-    """One connection for all requests, one at a time."""
+    """One connection for all requests, one at a time. `rows_read` are the rows that all of them together have read of tables."""
 
     def __init__(self, folder: str) -> None:
         from clickhouse_connect.driver._backend.chdb_backend import ChdbBackend
 
         self._backend = ChdbBackend(connection_string=folder)
         self._lock = threading.Lock()
+        self.rows_read = 0
 
     def run(self, sql: str, options: dict[str, str], body: bytes) -> bytes:
         values = {name.removeprefix("param_"): value for name, value in options.items() if name.startswith("param_")}
@@ -77,6 +78,7 @@ class Engine:
                 rows = body if "query" in options else body[len(found[0].encode()) :]
                 return self._insert(found, settings, options.get("database"), rows)
             result = self._backend._run_with_settings(sql, "TabSeparated", settings, params=values, database=options.get("database"))
+            self.rows_read += result.storage_rows_read()
             return bytes(result.bytes() or b"")
 
     def _insert(self, insert: re.Match[str], settings: dict[str, str], database: str | None, body: bytes) -> bytes:
@@ -99,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/ping"):
             self._answer(200, b"Ok.\n")
+        elif self.path == "/rows_read":
+            self._answer(200, str(self.engine.rows_read).encode())
         else:
             self.do_POST()
 

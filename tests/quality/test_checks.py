@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import orjson
 import pytest
 from sqlmodel import SQLModel
 
@@ -18,6 +19,7 @@ from app.core.database import Database
 from app.core.errors import UserError
 from app.core.metrics import Metrics
 from app.core.statement import compile_statement
+from app.orders.models.mirror import MIRROR, MIRROR_COLUMNS
 from app.quality.checks import CheckRequest, Checks
 from app.quality.models import QualityCheckType
 from app.quality.models.parameters import TABLES, is_secret
@@ -247,6 +249,46 @@ async def test_seeded_faults_of_events_are_found_and_nothing_else(system: Reposi
     stale = Checks(_at(system, NOW + timedelta(hours=1)))
     request = CheckRequest(QualityCheckType.FRESHNESS_CHECK, "user_events", "timestamp", {"maxAgeSeconds": 60})
     assert (await stale.run(await stale.prepare(request))).severity == "CRITICAL"
+
+
+def mirrored(**given: Any) -> dict[str, Any]:
+    id = uuid4()
+    made = {"id": id, "store_id": None, "number": id.int % 10**15, "status": "COMPLETED", "currency": "EUR", "total": "30.0000"}
+    times = {"created_at": NOW, "updated_at": NOW, "completed_at": NOW + timedelta(minutes=1), "synced_at": NOW}
+    return {**dict.fromkeys(MIRROR_COLUMNS, 0), **made, **times, **given}
+
+
+MIRROR_FAULTS: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "NULL": ("number", {}, {"number": None}),
+    "DUPLICATE": ("number", {}, {"number": 7}),
+    "RANGE": ("total", {"min": 0, "max": "1000"}, {"total": "1000.0001"}),
+    "FORMAT": ("currency", {"pattern": "^EUR$"}, {"currency": "eur"}),
+    "REFERENCE": ("store_id", {"table": MIRROR, "column": "id"}, {"store_id": UUID(int=9)}),
+    "CONSISTENCY": ("completed_at", {"operator": "GTE", "column": "created_at"}, {"completed_at": NOW - timedelta(microseconds=1)}),
+}
+
+
+async def test_seeded_faults_of_the_mirror_are_found_and_nothing_else(system: Repositories) -> None:
+    """Orders that are gone are none."""
+    gone = [mirrored(**fault, is_deleted=1) for _, _, fault in MIRROR_FAULTS.values()]
+    await mirror(system, [*(mirrored() for _ in range(ROWS)), *gone])
+    for type, (column, parameters, _) in MIRROR_FAULTS.items():
+        run = await checked(system, type, MIRROR, column, parameters)
+        assert (run.status, run.details.get("total")) == ("PASSED", ROWS), (type, run.details)
+    for type, (column, parameters, fault) in MIRROR_FAULTS.items():
+        wrong = [mirrored(**fault) for _ in range(2)]
+        await mirror(system, wrong)
+        run = await checked(system, type, MIRROR, column, parameters)
+        assert (run.affected_rows, run.details["sample"]) == (2, sorted(str(row["id"]) for row in wrong)), type
+    for age, status in ((30, "PASSED"), (3_600, "FAILED")):
+        late = Checks(_at(system, NOW + timedelta(seconds=age)))
+        request = CheckRequest(QualityCheckType.FRESHNESS_CHECK, MIRROR, "updated_at", {"maxAgeSeconds": 60})
+        assert (await late.run(await late.prepare(request))).status == status
+
+
+async def mirror(system: Repositories, rows: list[dict[str, Any]]) -> None:
+    lines = b"\n".join(orjson.dumps(row, default=str) for row in rows)
+    await system.analytical.insert(MIRROR, MIRROR_COLUMNS, lines, uuid4().hex)
 
 
 REFUSED: Mapping[str, tuple[CheckRequest, tuple[str, ...], str]] = {

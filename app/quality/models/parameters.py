@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from app.core.inputs import AnyCase, Input, Passage
+from app.orders.models.mirror import MIRROR
 from app.quality.models.checks import QualityCheckType
 from app.quality.models.values import Identifier
 
@@ -44,7 +45,7 @@ TABLES: Final = frozenset(
 )
 """The tables of PostgreSQL that may be checked: the shop's, not those of credentials and of the gateway's own bookkeeping."""
 
-CLICKHOUSE_TABLES: Final = frozenset({"user_events"})
+CLICKHOUSE_TABLES: Final = frozenset({"user_events", MIRROR})
 SECRETS: Final = ("hash", "secret", "token", "password", "key")
 """A column whose name holds one of these words may not be looked at: a pattern could be guessed from how many rows fit it."""
 

@@ -154,15 +154,19 @@ PAYMENTS: Final[Any] = Payment.__table__  # type: ignore[attr-defined]
 # --- ClickHouse
 
 
+SETTINGS: Final = "SETTINGS final = 1, prefer_column_name_to_alias = 1"
+"""Each row in its latest version; and a column that is called as one of our figures is meant where it is named."""
+
+
 async def _examine_clickhouse(check: Check, clickhouse: ClickHouse, seconds: float) -> Finding:
     names = {"table": check.table.name, **({"column": check.column} if check.column else {})}
     if check.type is QualityCheckType.FRESHNESS_CHECK:
-        query = "SELECT count() AS total, maxOrNull({column:Identifier}) AS newest FROM {table:Identifier} SETTINGS final = 1"
+        query = f"SELECT count() AS total, maxOrNull({{column:Identifier}}) AS newest FROM {{table:Identifier}} {SETTINGS}"  # noqa: S608
         [row] = await clickhouse.fetch(query, names, timeout=seconds)
         return Finding(**row)
     wrong, values = WRONG[check.type](check)
     sample = f"groupArraySortedIf({MOST_SAMPLES})(toString({{key:Identifier}}), {wrong})" if KEY in check.table.columns else "[]"
-    query = f"SELECT count() AS total, countIf({wrong}) AS affected, {sample} AS sample FROM {{table:Identifier}} SETTINGS final = 1"  # noqa: S608 - every name is bound
+    query = f"SELECT count() AS total, countIf({wrong}) AS affected, {sample} AS sample FROM {{table:Identifier}} {SETTINGS}"  # noqa: S608 - every name is bound
     [row] = await clickhouse.fetch(query, {**names, "key": KEY, **values}, timeout=seconds)
     return Finding(**row)
 
