@@ -77,6 +77,25 @@ INVARIANTS: Final = {
     "the book of the provider adds up": """
         select c.id, c.captured, c.refunded, sum(r.amount) as given from test_charges c left join test_refunds r on r.charge_id = c.id
         group by c.id having c.refunded <> coalesce(sum(r.amount), 0) or c.refunded > c.captured""",
+    "a voucher is used as often as orders hold it, and no more than it may be": """
+        select v.id, v.uses, v.max_uses, count(h.id) as held from vouchers v
+        left join voucher_redemptions h on h.voucher_id = v.id and h.released_at is null
+        group by v.id having v.uses <> count(h.id) or v.uses > v.max_uses""",
+    "an order holds its voucher while it waits or is paid, and else none": """
+        select o.id, o.status, o.voucher_id, h.voucher_id as held from orders o
+        left join voucher_redemptions h on h.order_id = o.id and h.released_at is null where h.user_id <> o.user_id
+          or h.voucher_id is distinct from case when o.status in ('PENDING', 'COMPLETED') then o.voucher_id end""",
+    "a shopper holds once what is for one purchase of each": """
+        select v.id, h.user_id, count(*) as held from vouchers v join voucher_redemptions h on h.voucher_id = v.id
+        where v.once_per_user and h.released_at is null group by v.id, h.user_id having count(*) > 1""",
+    "a cart that was won back is an order, and one attempt has done it": """
+        select e.order_id, count(*) as attempts from recovery_events e left join orders o on o.id = e.order_id and o.cart_id = e.cart_id
+        where e.status = 'RECOVERED' group by e.order_id
+        having count(*) > 1 or count(o.id) = 0 or bool_or((o.total, o.currency) <> (e.recovered_amount, e.currency))""",
+    "a reader is reminded once in the days of the store": """
+        select e.id, e.sent_at, other.sent_at as soon from recovery_events e join store_settings s on s.store_id = e.store_id
+        join recovery_events other on other.store_id = e.store_id and other.recipient_hash = e.recipient_hash and other.id > e.id
+        where abs(extract(epoch from e.sent_at - other.sent_at)) < s.recovery_days * 86400""",
     "what happened to an order is in its log": """
         select o.id, o.status, array_agg(e.kind) as log from orders o left join order_events e on e.order_id = o.id group by o.id having
           count(*) filter (where e.kind = 'CREATED') <> 1

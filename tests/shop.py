@@ -191,11 +191,12 @@ async def premises(postgres: str, migrated: str) -> AsyncIterator[CountingDataba
         await database.close()
 
 
-async def open_shop(database: CountingDatabase, schema: strawberry.Schema, now: Clock = system_clock) -> Shop:
-    """A new shop in an empty database."""
+async def open_shop(database: CountingDatabase, schema: strawberry.Schema, now: Clock = system_clock, **settings: Any) -> Shop:
+    """A new shop in an empty database; `settings` are those of its store."""
     metrics = Metrics()
     repositories = create_repository_factory(database, Cache(memory_backend(), metrics), metrics, now=now)
-    store = await repositories.stores.create_with_settings(StoreCreate(name="Tea shop", domain="tea.example.com"))
+    opened = StoreCreate(name="Tea shop", domain="tea.example.com", settings=StoreSettingsUpdate(**settings))
+    store = await repositories.stores.create_with_settings(opened)
     return Shop(database, repositories, store, schema, TestPaymentProvider(repositories))
 
 

@@ -352,3 +352,22 @@ async def test_only_guests_say_where_they_can_be_written_to(left: Leaving) -> No
     assert await refused(carts(other).carts.set_email(own.id, "other@example.com")) == (ErrorCode.NOT_FOUND, "cart_id")
     assert (await carts(visitor).carts.set_email(own.id, None)).email is None
     assert (await left.repositories.carts.get_by_id(cart.id)).status == CartStatus.ACTIVE
+
+
+async def test_an_order_of_two_carts_is_won_back_by_one_attempt(left: Leaving) -> None:
+    """A guest who turns out to have an account was reminded of both carts: what they come to is counted once."""
+    await listen(left.shop, StoreEvent.CART_RECOVERED)
+    ann, cart = await left.cart()
+    visitor, own = await left.guest_cart()
+    await left.leave()
+    assert len(left.mailbox.mails) == 2
+    assert ann.user_id is not None
+    assert visitor.cart_token_hash is not None
+    await left.repositories.guest_carts.give_to(ann.user_id, visitor.cart_token_hash)
+    attempts = await left.repositories.recovery_events.find_by_cart_id(cart.id)
+    assert [attempt.status for attempt in attempts] == ["SENT", "SENT"]
+    order = await left.shop.of(ann).orders.create_from_cart(cart.id, "card")
+    attempts = await left.repositories.recovery_events.find_by_cart_id(cart.id)
+    assert sorted((attempt.status, attempt.order_id) for attempt in attempts) == [("EXPIRED", None), ("RECOVERED", order.id)]
+    assert len(await told(left.shop, StoreEvent.CART_RECOVERED)) == 1
+    assert await left.repositories.recovery_events.count({"cart_id": own.id}) == 0

@@ -1,10 +1,15 @@
 """What is said of a shop's books is true of one that is in order, and each sentence is found false where somebody tampers with it."""
 
+from datetime import timedelta
+
 import asyncpg
 
+from app.accounts.models import address_hash
+from app.carts.models import RecoveryEventCreate, RecoveryStatus
 from app.core.security import ViewerKind
 from app.orders.models import Order
 from tests.invariants import INVARIANTS, breaches, left_open
+from tests.orders.test_vouchers import voucher
 from tests.shop import Shop, ids
 
 SOLD = "(select id from orders where status = 'COMPLETED')"
@@ -29,14 +34,34 @@ TAMPERED = {
     "what is given back is no more than was taken": "update payments set refunded_amount = 0",
     "refunds say what the provider gave back": "update test_refunds set amount = amount + 1",
     "the book of the provider adds up": "update test_charges set refunded = 0",
+    "a voucher is used as often as orders hold it, and no more than it may be": "update vouchers set uses = uses + 1",
+    "an order holds its voucher while it waits or is paid, and else none": "update voucher_redemptions set released_at = now()",
+    "a shopper holds once what is for one purchase of each": """
+        insert into voucher_redemptions (voucher_id, user_id, order_id)
+        select v.voucher_id, v.user_id, o.id from voucher_redemptions v, orders o where o.status = 'PENDING'""",
+    "a cart that was won back is an order, and one attempt has done it": "update recovery_events set order_id = null",
+    "a reader is reminded once in the days of the store": """
+        insert into recovery_events (cart_id, store_id, event_type, status, recipient_hash, sent_at)
+        select cart_id, store_id, event_type, 'EXPIRED', recipient_hash, sent_at from recovery_events""",
     "what happened to an order is in its log": f"insert into order_events (order_id, kind) values ({SOLD}, 'CREATED')",
 }
 
 
 async def traded(shop: Shop) -> Order:
-    """A shop with an active cart, an order that waits, one whose card was declined at first, and some of its money given back."""
+    """A shop with an active cart, an order that waits, and one with a voucher of a cart that had been left.
+
+    Its card was declined at first, and some of its money was given back.
+    """
     ann, staff, tea = await shop.viewer(), await shop.viewer(ViewerKind.ADMINISTRATOR, "*:*"), await shop.product("5.00", stock=10)
-    order = await shop.order(ann, (tea, 2))
+    once = await voucher(shop, once_per_user=True)
+    cart = await shop.cart(ann, (tea, 2))
+    await shop.of(ann).carts.apply_voucher(cart.id, once.code)
+    attempts, expires_at = shop.repositories.recovery_events, shop.repositories.now() + timedelta(days=7)
+    left = RecoveryEventCreate(
+        cart_id=cart.id, store_id=shop.store.id, event_type="cart_abandoned", recipient_hash=address_hash("ann@"), expires_at=expires_at
+    )
+    await attempts.update_status((await attempts.create(left)).id, RecoveryStatus.SENT)
+    order = await shop.of(ann).orders.create_from_cart(cart.id, "card")
     for token in ("tok_declined", "tok_success"):
         await shop.payments.pay(shop.of(ann), order.id, token)
     back = await shop.change(staff, "refundPayment", "order { id }", **ids(orderId=order), amount="3", idempotencyKey="k")

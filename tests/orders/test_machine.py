@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -24,18 +25,21 @@ from app.orders.models import Capture
 from app.orders.payments import Moment
 from app.orders.test_provider import TestPaymentProvider
 from tests.conftest import fresh_database
+from tests.orders.promotions import Promotions
 from tests.orders.world import DAY, HOUR, MINUTE, STOCK, World
 from tests.shop import CountingDatabase
 
 RUNS = int(os.environ.get("MACHINE_RUNS", "100"))
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("MACHINE_SHRINK") else (Phase.generate,)
-STEPS = 10
+STEPS = 8
 SEEDS = 3
+IDLE = "nothing to do"
 
 SHOPPERS, EVERYBODY = st.integers(0, 1), st.integers(0, 2)
 PRODUCTS = st.integers(0, len(STOCK) - 1)
 WHICH = st.integers(0, 5)
 COPIES = st.sampled_from([1, 1, 2, 3])
+VOUCHERS = st.integers(0, 2)
 UNITS = st.sampled_from([0, 1, 99, 2000])
 POLICIES = st.sampled_from(InventoryPolicy)
 TOKENS = st.sampled_from(["tok_success", "tok_success", *TestPaymentProvider.OUTCOMES])
@@ -63,12 +67,14 @@ class ShopMachine(RuleBasedStateMachine):
         super().__init__()
         self.stage = stage
         self.world: World | None = None
+        self.promotions: Promotions
         self.is_sound = True
 
     @initialize(currency=st.sampled_from(["USD", "JPY", "KWD"]))
     def open(self, currency: str) -> None:
         stage = self.stage
         self.world = stage.runner.run(World.open(stage.database, stage.books, stage.schema, currency))
+        self.promotions = stage.runner.run(Promotions.begin(self.world))
         self.stage.steps["runs"] += 1
 
     def act(self, name: str, action: Callable[[World], Coroutine[Any, Any, bool]]) -> None:
@@ -76,7 +82,7 @@ class ShopMachine(RuleBasedStateMachine):
         self.is_sound = False
         done = self.stage.runner.run(action(self.world))
         self.is_sound = True
-        self.stage.steps[name if done else "nothing to do"] += 1
+        self.stage.steps[name if done else IDLE] += 1
 
     # --- Shoppers
 
@@ -148,6 +154,32 @@ class ShopMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 20))
     def repeat(self, which: int) -> None:
         self.act("repeat", lambda world: world.repeat(which))
+
+    # --- Vouchers, and carts that were left
+
+    @rule(who=EVERYBODY, voucher=VOUCHERS, copies=COPIES)
+    def apply(self, who: int, voucher: int, copies: int) -> None:
+        self.act("apply voucher", lambda _: self.promotions.apply(who, voucher, copies))
+
+    @rule(voucher=VOUCHERS, token=TOKENS, most=st.sampled_from([None, 1, 2]))
+    def redeem(self, voucher: int, token: str, most: int | None) -> None:
+        self.act("redeem voucher", lambda _: self.promotions.redeem(voucher, token, most))
+
+    @rule(who=SHOPPERS, voucher=VOUCHERS, token=TOKENS)
+    def try_again(self, who: int, voucher: int, token: str) -> None:
+        self.act("try again", lambda _: self.promotions.try_again(who, voucher, token))
+
+    @rule(who=EVERYBODY, later=st.sampled_from([2 * HOUR, 2 * HOUR, 8 * DAY]), copies=COPIES, failures=st.sampled_from([0, 0, 1, 3]))
+    def neglect(self, who: int, later: timedelta, copies: int, failures: int) -> None:
+        self.act("neglect", lambda _: self.promotions.neglect(who, later, copies, failures))
+
+    @rule(which=WHICH, who=EVERYBODY, copies=COPIES)
+    def follow(self, which: int, who: int, copies: int) -> None:
+        self.act("follow link", lambda _: self.promotions.follow(which, who, copies))
+
+    @rule(who=SHOPPERS, token=TOKENS, copies=COPIES)
+    def win_back(self, who: int, token: str, copies: int) -> None:
+        self.act("win back", lambda _: self.promotions.win_back(who, token, copies))
 
     # --- Staff
 
@@ -267,3 +299,4 @@ def test_whatever_happens_the_books_are_right(
             runner.run(place.__aexit__(None, None, None))
     record_property("counts", ["machine", dict(stage.steps)])
     assert stage.steps["runs"] >= RUNS
+    assert stage.steps[IDLE] < stage.steps.total() / 2

@@ -111,7 +111,7 @@ class World:
     @classmethod
     async def open(cls, database: CountingDatabase, books: asyncpg.Connection, schema: strawberry.Schema, currency: str) -> "World":
         offset = [timedelta()]
-        shop = await open_shop(database, schema, lambda: system_clock() + offset[0])
+        shop = await open_shop(database, schema, lambda: system_clock() + offset[0], currency=currency, tax_rate=Decimal("7.7"))
         shop.provider = provider = Unreliable(shop.repositories)
         shoppers = [await shop.viewer() for _ in range(2)]
         staff = await shop.viewer(ViewerKind.ADMINISTRATOR, "*:*")
@@ -121,7 +121,7 @@ class World:
         return cls(shop, provider, shoppers, staff, products, offset, came, books)
 
     async def close(self) -> None:
-        await self.shop.database.execute_script(CLOSING)
+        await self.shop.database.execute_script(f"{CLOSING} delete from pgqueuer")
 
     # --- What is true
 
@@ -142,40 +142,40 @@ class World:
 
     # --- Shoppers
 
-    def _who(self, who: int) -> Viewer:
+    def viewer(self, who: int) -> Viewer:
         return guest(self.guest_token) if who == GUEST else self.shoppers[who]
 
     async def fill(self, who: int, product: int, quantity: int, copies: int) -> bool:
-        viewer = self._who(who)
+        viewer = self.viewer(who)
         carts = self.shop.of(viewer).carts
-        await self._at_once(copies, lambda: carts.put_in(viewer.user_id, self.products[product].id, quantity, store_id=self.shop.store.id))
+        await self.at_once(copies, lambda: carts.put_in(viewer.user_id, self.products[product].id, quantity, store_id=self.shop.store.id))
         return True
 
     async def change(self, who: int, product: int, quantity: int) -> bool:
-        viewer, cart = self._who(who), await self._filled(who)
+        viewer, cart = self.viewer(who), await self.filled(who)
         if cart is not None:
-            await self._at_once(1, lambda: self.shop.of(viewer).carts.update_item(cart.id, self.products[product].id, quantity))
+            await self.at_once(1, lambda: self.shop.of(viewer).carts.update_item(cart.id, self.products[product].id, quantity))
         return cart is not None
 
     async def sign_in(self, who: int, copies: int) -> bool:
         """The guest turns out to be a shopper, perhaps in two windows."""
-        shopper, token = self.shoppers[who].user_id, self._who(GUEST).cart_token_hash
+        shopper, token = self.shoppers[who].user_id, self.viewer(GUEST).cart_token_hash
         assert shopper is not None
         assert token is not None
-        await self._filled(GUEST)
-        given = await self._at_once(copies, lambda: self.shop.repositories.guest_carts.give_to(shopper, token))
+        await self.filled(GUEST)
+        given = await self.at_once(copies, lambda: self.shop.repositories.guest_carts.give_to(shopper, token))
         self.guest_token = f"guest-{next(self.names)}"
         return any(given)
 
     async def leave(self, who: int) -> bool:
-        cart = await self._filled(who)
+        cart = await self.filled(who)
         if cart is not None:
-            await self._at_once(1, lambda: self.shop.repositories.carts.update_status(cart.id, CartStatus.ABANDONED))
+            await self.at_once(1, lambda: self.shop.repositories.carts.update_status(cart.id, CartStatus.ABANDONED))
         return cart is not None
 
     async def come_back(self, who: int) -> bool:
         """To a cart that was left, while another window may begin a new one."""
-        viewer, carts = self._who(who), self.shop.of(self._who(who)).carts
+        viewer, carts = self.viewer(who), self.shop.of(self.viewer(who)).carts
         left = await carts.find_first({"status": CartStatus.ABANDONED.value})
         if left is None and await self.leave(who):
             left = await carts.find_first({"status": CartStatus.ABANDONED.value})
@@ -183,16 +183,16 @@ class World:
             return False
         product, store_id = self.products[who].id, self.shop.store.id
         await asyncio.gather(
-            self._at_once(2, lambda: carts.reopen(left.id)),
-            self._at_once(1, lambda: carts.put_in(viewer.user_id, product, 1, store_id=store_id)),
+            self.at_once(2, lambda: carts.reopen(left.id)),
+            self.at_once(1, lambda: carts.put_in(viewer.user_id, product, 1, store_id=store_id)),
         )
         return True
 
     async def accept(self, who: int) -> bool:
-        viewer, cart = self._who(who), await self._filled(who)
+        viewer, cart = self.viewer(who), await self.filled(who)
         if cart is None:
             return False
-        await self._at_once(1, lambda: self.shop.of(viewer).carts.accept_prices(cart.id))
+        await self.at_once(1, lambda: self.shop.of(viewer).carts.accept_prices(cart.id))
         items = await self.shop.repositories.cart_items.find_by_cart_id(cart.id)
         offers = await self.shop.repositories.cart_items.find_offers([item.id for item in items])
         assert not any(offer.price_changed for offer in offers if offer)
@@ -200,7 +200,7 @@ class World:
 
     async def order(self, who: int, copies: int) -> bool:
         viewer = self.shoppers[who]
-        cart = await self._cart(viewer)
+        cart = await self.active_cart(viewer)
         if cart is not None:
             input = {**ids(cartId=cart), "paymentMethod": "card", "acceptPriceChanges": True}
             await self._ask(viewer, "createOrder", input, copies)
@@ -208,7 +208,7 @@ class World:
 
     async def place(self, who: int, token: str, copies: int, *, keys: int = 1) -> bool:
         viewer = self.shoppers[who]
-        cart = await self._cart(viewer)
+        cart = await self.active_cart(viewer)
         if cart is not None:
             input = {**ids(cartId=cart), "paymentMethod": "card", "paymentToken": token, "acceptPriceChanges": True}
             await asyncio.gather(*(self._ask(viewer, "placeOrder", input, copies) for _ in range(keys)))
@@ -228,7 +228,7 @@ class World:
         order = await self._order(which, "PENDING", "FAILED")
         if order is not None:
             rows = self.shop.of(self._buyer(order))
-            await self._at_once(copies, lambda: self.shop.payments.pay(rows, order.id, token))
+            await self.at_once(copies, lambda: self.shop.payments.pay(rows, order.id, token))
         return order is not None
 
     async def cancel(self, which: int, copies: int) -> bool:
@@ -244,9 +244,9 @@ class World:
             return False
         rows = self.shop.of(self._buyer(order))
         await asyncio.gather(
-            *(self._at_once(2, lambda: self.shop.payments.pay(rows, order.id, token)) for _ in range(2)),
-            self._at_once(2, lambda: rows.orders.cancel(order.id)),
-            self._at_once(2, self._sweep().run),
+            *(self.at_once(2, lambda: self.shop.payments.pay(rows, order.id, token)) for _ in range(2)),
+            self.at_once(2, lambda: rows.orders.cancel(order.id)),
+            self.at_once(2, self._sweep().run),
             self.hear(which),
         )
         return True
@@ -277,7 +277,7 @@ class World:
     async def count(self, product: int, delta: int, copies: int) -> bool:
         id = self.products[product].id
         change = InventoryAdjust(product_id=id, delta=delta, reason="counted")
-        done = await self._at_once(copies, lambda: self.shop.repositories.inventory.adjust(change))
+        done = await self.at_once(copies, lambda: self.shop.repositories.inventory.adjust(change))
         self.came[id] += delta * len(done)
         return bool(done)
 
@@ -285,7 +285,7 @@ class World:
         id = self.products[product].id
         if policy is InventoryPolicy.UNTRACKED:
             self.once_untracked.add(id)
-        return bool(await self._at_once(1, lambda: self.shop.repositories.inventory.set_policy(id, policy)) == [None])
+        return bool(await self.at_once(1, lambda: self.shop.repositories.inventory.set_policy(id, policy)) == [None])
 
     async def refund(self, which: int, quarters: int, copies: int, *, restock: bool) -> bool:
         """Give so many quarters of the payment back; five are too many."""
@@ -302,12 +302,12 @@ class World:
         return any(await asyncio.gather(*(self.refund(which, quarters, 1, restock=restock) for quarters, restock in requests)))
 
     async def capture(self, which: int, quarters: int, copies: int) -> bool:
-        payment = await _one_of(self.shop.repositories.payments, which, ["PENDING"])
+        payment = await one_of(self.shop.repositories.payments, which, ["PENDING"])
         if payment is None or payment.authorized_at is None:
             await self.set_capture(Capture.MANUAL)
             await self.pay(which, "tok_success", 1)
             await self.set_capture(Capture.AUTOMATIC)
-            payment = await _one_of(self.shop.repositories.payments, which, ["PENDING"])
+            payment = await one_of(self.shop.repositories.payments, which, ["PENDING"])
         if payment is None:
             return False
         input = {**ids(paymentId=payment), "amount": self._part(payment.amount, quarters, payment.currency)}
@@ -340,7 +340,7 @@ class World:
         self.shop.passed = passed
 
     async def sweep(self, copies: int) -> bool:
-        await self._at_once(copies, self._sweep().run)
+        await self.at_once(copies, self._sweep().run)
         return True
 
     async def hear(self, which: int) -> bool:
@@ -350,7 +350,7 @@ class World:
             return False
         incoming = IncomingPayments(self.shop.repositories, self.provider)
         news = ProviderNews(f"evt_{next(self.names)}", "charge", str(payment.id))
-        await self._at_once(2, lambda: incoming.take_in(news))
+        await self.at_once(2, lambda: incoming.take_in(news))
         return True
 
     async def forget(self) -> bool:
@@ -371,32 +371,32 @@ class World:
     def _part(self, amount: Decimal, quarters: int, currency: str) -> str:
         return str((amount * quarters / 4).quantize(Decimal(1).scaleb(-exponent(currency))))
 
-    async def _filled(self, who: int) -> Any:
+    async def filled(self, who: int) -> Any:
         """The active cart, begun where there is none."""
-        return await self._cart(self._who(who)) or (await self.fill(who, who, 1, 1) and await self._cart(self._who(who)))
+        return await self.active_cart(self.viewer(who)) or (await self.fill(who, who, 1, 1) and await self.active_cart(self.viewer(who)))
 
-    async def _cart(self, viewer: Viewer) -> Any:
+    async def active_cart(self, viewer: Viewer) -> Any:
         owner = {"user_id": viewer.user_id} if viewer.user_id else {"cart_token_hash": viewer.cart_token_hash}
         return await self.shop.repositories.carts.find_first({**owner, "status": CartStatus.ACTIVE.value})
 
     async def _order(self, which: int, *statuses: str) -> Order | None:
         """The order of this number among those of these statuses, made where there is none."""
         orders = self.shop.repositories.orders
-        found: Order | None = await _one_of(orders, which, statuses)
+        found: Order | None = await one_of(orders, which, statuses)
         if found is None and await self.fill(which % 2, which % 3, 1, 1):
             await self.order(which % 2, 1)
-            found = await _one_of(orders, which, statuses)
+            found = await one_of(orders, which, statuses)
         return found
 
     async def _payment(self, which: int, *statuses: str) -> Payment | None:
         """The payment of this number among those of these statuses, made where there is none."""
         payments = self.shop.repositories.payments
-        found: Payment | None = await _one_of(payments, which, statuses)
+        found: Payment | None = await one_of(payments, which, statuses)
         if found is None and await self.pay(which, "tok_async" if "PENDING" in statuses else "tok_success", 1):
-            found = await _one_of(payments, which, statuses)
+            found = await one_of(payments, which, statuses)
         return found
 
-    async def _at_once(self, copies: int, action: Callable[[], Awaitable[T]]) -> list[T]:
+    async def at_once(self, copies: int, action: Callable[[], Awaitable[T]]) -> list[T]:
         """Do it so many times at once; gives what was neither refused nor cut off."""
         results = await asyncio.gather(*(action() for _ in range(copies)), return_exceptions=True)
         for result in results:
@@ -407,7 +407,7 @@ class World:
     async def _ask(self, viewer: Viewer, operation: str, input: dict[str, Any], copies: int) -> None:
         """Send a request with a new key, several times at once: whoever gets its answer gets the same."""
         key = f"key-{next(self.names)}"
-        found = await self._at_once(copies, lambda: self._asked(viewer, operation, input, key))
+        found = await self.at_once(copies, lambda: self._asked(viewer, operation, input, key))
         final = [answer for answer in found if answer is not None]
         assert all(answer == final[0] for answer in final), final
         if final:
@@ -430,6 +430,6 @@ class World:
         return None if open_ else payload
 
 
-async def _one_of(repository: Any, which: int, statuses: Sequence[str]) -> Any:
+async def one_of(repository: Any, which: int, statuses: Sequence[str]) -> Any:
     found = await repository.find_many({"status": {"in": list(statuses)}})
     return found[which % len(found)] if found else None

@@ -7,18 +7,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, any_, bindparam, case, exists, func, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, any_, bindparam, case, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.carts.models import MAX_RECOVERY_ATTEMPTS, OPEN_RECOVERIES, RecoveryEvent, RecoveryEventCreate, RecoveryStatus
 from app.core.paging import NEWEST_FIRST
-from app.core.repository import as_values
+from app.core.repository import as_values, transactional
 from app.core.scope import store_rows
 from app.core.security import ViewerKind
 from app.core.status import StatusRepository
 
 ORDERED_BEFORE = "the cart was ordered before anybody was reminded"
+WON_BY_ANOTHER = "another reminder won the cart back"
 STAMPS = {RecoveryStatus.SENT: "sent_at", RecoveryStatus.OPENED: "opened_at"}
 
 
@@ -57,11 +58,26 @@ class RecoveryEventRepository(StatusRepository[RecoveryEvent]):
         """A PENDING attempt for the mail after so many, for one caller to send it: whoever else wants to finds none."""
         return await self.row(self.statement("claim", self._claiming), id=id, attempts=attempts)
 
+    @transactional
     async def recover(self, cart_id: UUID, order_id: UUID, amount: Any, currency: str) -> RecoveryEvent | None:
-        """Tell that a cart has become an order: the attempt that won it back, if one did. One that nobody has heard of is SUPPRESSED."""
-        values = {"cart_id": cart_id, "order_id": order_id, "amount": amount, "currency": currency, "now": self.repositories.now()}
-        rows = await self.rows(self.statement("recover", self._recovering), **values)
-        return next((row for row in rows if row.status == RecoveryStatus.RECOVERED), None)
+        """Tell that a cart has become an order: gives the attempt that won it back, if one did.
+
+        Where several did, of carts that have become one, it is the one whose link was followed, or else the last. One that nobody has
+        heard of is SUPPRESSED.
+        """
+        now = self.repositories.now()
+        attempts = await self.rows(self.statement("lock_open", self._open_of_cart), cart_id=cart_id, now=now)
+        heard = [attempt for attempt in attempts if attempt.status != RecoveryStatus.PENDING]
+        won = max(heard, key=lambda attempt: (attempt.status == RecoveryStatus.OPENED, attempt.opened_at or attempt.sent_at), default=None)
+        for attempt in attempts:
+            if attempt.status == RecoveryStatus.PENDING:
+                await self.update_status(attempt.id, RecoveryStatus.SUPPRESSED, ORDERED_BEFORE)
+            elif attempt is not won:
+                await self.update_status(attempt.id, RecoveryStatus.EXPIRED, WON_BY_ANOTHER)
+        if won is None:
+            return None
+        values = {"recovered_at": now, "order_id": order_id, "recovered_amount": amount, "currency": currency}
+        return await self._become(won.id, RecoveryStatus.RECOVERED, RecoveryStatus.RECOVERED.sources, **values)
 
     async def follow(self, source: UUID, target: UUID) -> None:
         """Let an open attempt go with what was in its cart into another one."""
@@ -97,25 +113,12 @@ class RecoveryEventRepository(StatusRepository[RecoveryEvent]):
         waiting = (columns.id == bindparam("id"), columns.status == RecoveryStatus.PENDING.value, columns.attempts == bindparam("attempts"))
         return update(self.table).where(*waiting).values(attempts=columns.attempts + 1, updated_at=func.now()).returning(*columns)
 
-    def _recovering(self) -> Any:
-        columns, now = self.table.c, self._bind("now", "recovered_at")
-        heard = columns.status != RecoveryStatus.PENDING.value
-        values = {
-            "status": case((heard, RecoveryStatus.RECOVERED.value), else_=RecoveryStatus.SUPPRESSED.value),
-            "outcome": case((heard, columns.outcome), else_=literal(ORDERED_BEFORE)),
-            **{
-                name: case((heard, given), else_=null())
-                for name, given in (
-                    ("recovered_at", now),
-                    ("order_id", self._bind("order_id")),
-                    ("recovered_amount", self._bind("amount", "recovered_amount")),
-                    ("currency", self._bind("currency")),
-                )
-            },
-        }
+    def _open_of_cart(self) -> Any:
+        """The attempts that may still win a cart back, kept from going on."""
+        columns = self.table.c
         open_ = columns.status == any_(literal([status.value for status in sorted(OPEN_RECOVERIES)], ARRAY(columns.status.type)))
-        mine = (columns.cart_id == bindparam("cart_id"), open_, columns.expires_at > now)
-        return update(self.table).where(*mine).values(**values, updated_at=now).returning(*columns)
+        mine = (columns.cart_id == bindparam("cart_id"), open_, columns.expires_at > self._bind("now", "expires_at"))
+        return select(self.table).where(*mine).order_by(columns.id).with_for_update()
 
     def _taking_up(self) -> Any:
         columns = self.table.c
