@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import structlog
@@ -35,6 +35,7 @@ from app.api.client import CSRF_HEADERS, Clients
 from app.api.context import Context, RequestInfo
 from app.api.declared import declarations
 from app.api.documents import Documents
+from app.api.downloads import Downloads, FileLinks
 from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
 from app.api.graphiql import GraphiQLPage
 from app.api.health import Check, Health
@@ -69,9 +70,9 @@ from app.execution.runtime import CompiledExecution
 from app.orders.incoming import IncomingPayments
 from app.orders.payments import Payments
 from app.privacy.erasing import Erasing
+from app.privacy.exporting import EXPORTS
 from app.protocol import STOPPING
-from app.reporting.downloads import Downloads, ReportLinks
-from app.reporting.work import report_folder
+from app.reporting.work import REPORTS
 from app.repositories import Repositories
 from app.resources import Resources, open_resources
 from app.schema import create_schema
@@ -81,6 +82,7 @@ from app.worker import make_analytical_worker, make_worker
 
 EXPECTED_AT_START = (EmbeddedPostgresError, MigrationError, RepositoryError, OSError)
 GRAPHQL = "/graphql"
+FILES = (REPORTS, EXPORTS)
 WARM_SECONDS = 10.0
 
 P = TypeVar("P")
@@ -107,7 +109,8 @@ class Services:
     changes: Changes
     seals: Seals
     erasing: Erasing
-    report_links: ReportLinks
+    report_links: FileLinks
+    export_links: FileLinks
 
 
 class Application(Starlette):
@@ -185,7 +188,7 @@ class Gateway:
         self._endpoint: GraphQLEndpoint | None = None
         self._incoming: IncomingPayments | None = None
         self._unsubscribing: Unsubscribing | None = None
-        self._downloads: Downloads | None = None
+        self._downloads: dict[str, Downloads] = {}
         self._sockets: WebSockets | None = None
         self._stop: Callable[[], None] = lambda: None
         self._health = Health({}, self._metrics, spared={"clickhouse"})
@@ -197,7 +200,7 @@ class Gateway:
             Route(GRAPHQL, self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             WebSocketRoute(GRAPHQL, self._socket),
             Route("/webhooks/payments/{provider}", self._payment_event, methods=["POST"]),
-            Route("/reports/{token}", self._report, methods=["GET"]),
+            *(Route(f"/{kind.place}/{{token}}", partial(self._download, kind.place), methods=["GET"]) for kind in FILES),
             Route("/unsubscribe/{token}", self._unsubscribe, methods=["GET", "POST"]),
             Route("/healthz", self._health.alive),
             Route("/readyz", self._health.ready),
@@ -286,6 +289,7 @@ class Gateway:
         )
         api_keys, sessions = ApiKeys.from_settings(settings), Sessions.from_settings(settings)
         authenticator = Authenticator.from_settings(settings, api_keys)
+        base, link_lifetime = settings.gateway_url or settings.public_url, timedelta(seconds=settings.report_link_lifetime)
         return Services(
             passwords=passwords,
             authenticator=authenticator,
@@ -303,7 +307,8 @@ class Gateway:
             changes=resources.changes,
             erasing=Erasing(passwords),
             seals=seals,
-            report_links=ReportLinks(seals, settings.gateway_url or settings.public_url, timedelta(seconds=settings.report_link_lifetime)),
+            report_links=FileLinks(REPORTS, seals, base, link_lifetime),
+            export_links=FileLinks(EXPORTS, seals, base, link_lifetime),
         )
 
     async def _serve(self, stack: AsyncExitStack, resources: Resources, services: Services) -> None:
@@ -326,7 +331,7 @@ class Gateway:
             self._response_cache(cache),
         )
         self._incoming = IncomingPayments(resources.repositories, resources.payments)
-        self._downloads = Downloads(resources.repositories, services.seals, report_folder(settings))
+        self._downloads = {kind.place: Downloads(kind, repositories, services.seals, resources.storage) for kind in FILES}
         self._unsubscribing = Unsubscribing(resources.repositories, services.seals)
         self._endpoint = self._make_endpoint(services, edge, callers)
         self._sockets = self._make_sockets(edge, connections, operations)
@@ -372,8 +377,8 @@ class Gateway:
     async def _payment_event(self, request: Request) -> Response:
         return await serving(self._incoming).receive(request)
 
-    async def _report(self, request: Request) -> Response:
-        return await serving(self._downloads).answer(request)
+    async def _download(self, place: str, request: Request) -> Response:
+        return await serving(self._downloads.get(place)).answer(request)
 
     async def _unsubscribe(self, request: Request) -> Response:
         return await serving(self._unsubscribing).answer(request)

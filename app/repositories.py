@@ -39,7 +39,7 @@ from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
 from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookDeliveryRepository, WebhookRepository
 from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository, RefundRepository
-from app.privacy.repository import ErasureRepository
+from app.privacy.repository import DataExportRepository, ErasureRepository
 from app.quality.repository import (
     QualityAnomalyRepository,
     QualityScheduleRepository,
@@ -203,6 +203,10 @@ class Repositories(RepositoryFactory):
     @cached_property
     def reconciliation_executions(self) -> ReconciliationExecutionRepository:
         return self.of(ReconciliationExecutionRepository)
+
+    @cached_property
+    def data_exports(self) -> DataExportRepository:
+        return self.of(DataExportRepository)
 
     @cached_property
     def account_erasures(self) -> ErasureRepository:

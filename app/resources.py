@@ -21,6 +21,7 @@ from app.core.errors import Unavailable
 from app.core.mail import ConsoleMailer, Mailer, NoMailer, SmtpMailer, SmtpServer
 from app.core.metrics import Metrics
 from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
+from app.core.storage import LocalStorage, Storage
 from app.orders.provider import PaymentProvider
 from app.orders.stripe_provider import StripeProvider
 from app.orders.test_provider import TestPaymentProvider
@@ -45,6 +46,7 @@ class Resources:
     changes: Changes
     repositories: Repositories
     payments: PaymentProvider
+    storage: Storage
 
 
 @asynccontextmanager
@@ -87,7 +89,7 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
         stack.push_async_callback(changes.close)
         provider = make_provider(settings, repositories)
         stack.push_async_callback(provider.close)
-        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories, provider)
+        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories, provider, LocalStorage(settings.data_dir))
 
 
 def open_clickhouse(settings: Settings, metrics: Metrics, *, migrate: bool) -> ClickHouse:

@@ -29,6 +29,7 @@ from app.orders.mutations import OrderMutation
 from app.orders.queries import OrderQuery
 from app.orders.subscriptions import OrderSubscription
 from app.privacy.mutations import PrivacyMutation
+from app.privacy.queries import PrivacyQuery
 from app.quality.mutations import QualityMutation
 from app.quality.queries import QualityQuery
 from app.quality.reconciliation_mutations import ReconciliationMutation
@@ -49,6 +50,7 @@ Query: Any = merge_types(
         AnalyticsQuery,
         QualityQuery,
         ReconciliationQuery,
+        PrivacyQuery,
     ),
 )
 Mutation: Any = merge_types(

@@ -24,6 +24,8 @@ from app.orders.mirror import OrderMirror
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
 from app.privacy.erasing import ERASE_JOB, Erasure
+from app.privacy.exporting import Archives
+from app.privacy.repository.exports import EXPORT_JOB
 from app.quality.reconciliation import RECONCILE_JOB, Reconciliation
 from app.quality.schedules import CHECK_JOB, Schedules
 from app.reporting.work import Reports
@@ -93,15 +95,23 @@ async def work(settings: Settings) -> None:
 def make_analytical_worker(resources: Resources) -> Worker:
     """A worker that knows what needs ClickHouse, and nothing else: for a gateway with the embedded one, which no other process reaches."""
     worker = Worker(resources.database.dsn)
-    _analyse(worker, resources.repositories)
+    _analyse(worker, resources)
     return worker
 
 
-def _analyse(worker: Worker, repositories: Repositories) -> None:
+def _analyse(worker: Worker, resources: Resources) -> None:
+    repositories, storage = resources.repositories, resources.storage
     reconciliation = Reconciliation(repositories)
     worker.schedule("orders.mirror", EVERY_MINUTE, OrderMirror(repositories).run)
     worker.schedule("reconciliation.start_due", EVERY_MINUTE, reconciliation.turn)
     worker.job(RECONCILE_JOB, reconciliation.work, at_once=2)
+    erasure = Erasure(repositories, storage)
+    worker.job(ERASE_JOB, erasure.erase)
+    worker.schedule("privacy.take_up_left", EVERY_QUARTER, erasure.take_up_left)
+    archives = Archives.from_settings(resources.settings, repositories, storage)
+    worker.job(EXPORT_JOB, archives.make, at_once=2)
+    worker.schedule("exports.take_up_lost", EVERY_MINUTE, archives.take_up_lost)
+    worker.schedule("exports.remove_old", EVERY_QUARTER, archives.remove_old)
 
 
 def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
@@ -121,7 +131,7 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.job(NOTIFY_JOB, notices.tell)
     worker.job(LETTER_JOB, notices.send)
     worker.job(REMIND_JOB, CartReminders.from_settings(settings, repositories, mailer).send)
-    reports = Reports.from_settings(settings, repositories)
+    reports = Reports.from_settings(settings, repositories, resources.storage)
     worker.job(REPORT_JOB, reports.make, at_once=2)
     worker.schedule("reports.take_up_lost", EVERY_MINUTE, reports.take_up_lost)
     worker.schedule("reports.remove_old", EVERY_QUARTER, reports.remove_old)
@@ -133,12 +143,9 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.job(CHECK_JOB, schedules.check, at_once=2)
     worker.schedule("quality.run_due", EVERY_MINUTE, schedules.run_due)
     worker.schedule("quality.remove_old", EVERY_NIGHT, schedules.remove_old)
-    erasure = Erasure(repositories)
-    worker.job(ERASE_JOB, erasure.erase)
-    worker.schedule("privacy.take_up_left", EVERY_QUARTER, erasure.take_up_left)
     schedule_cleaning(worker, resources.database, repositories, timedelta(seconds=settings.guest_cart_lifetime))
     if analytical:
-        _analyse(worker, repositories)
+        _analyse(worker, resources)
     worker.schedule("payments.sweep", OFTEN, make_sweep(resources).run)
     worker.schedule("idempotency_keys.remove_old", EVERY_QUARTER, make_forgetting(resources))
     return worker

@@ -256,6 +256,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "payload": "{{}}",
         "next_attempt_at": datetime(2100, 1, 1, tzinfo=UTC),
     },
+    "data_exports": {"user_id": Parent("users")},
     "account_erasures": {"user_id": Parent("users")},
     "event_spool": {"events": 1, "lines": b"{}"},
     "quality_validations": {"table_name": "users", "check_type": "NULL_CHECK", "check_name": "users_null"},
@@ -270,6 +271,11 @@ REQUIRED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def insert(connection: asyncpg.Connection) -> Insert:
+    """Inserts a row that is gone after the test."""
+    return inserting(connection)
+
+
+def inserting(connection: asyncpg.Connection) -> Insert:
     """Inserts a row in plain SQL and returns its id; the values that are not given come from `REQUIRED`."""
 
     async def value_of(value: Any, number: int) -> Any:

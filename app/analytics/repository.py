@@ -1,7 +1,7 @@
 """The events of users: every statement on them. They are in ClickHouse, each seen once (FINAL) however often it arrived."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,6 +36,14 @@ ACTIVITY: Final = f"""
     WHERE user_id IN {{user_ids:Array(UUID)}} AND timestamp > {{since:{MOMENT}}} AND timestamp <= {{until:{MOMENT}}}
 """  # noqa: S608 - the name of a type
 VISITS: Final = "SELECT DISTINCT session_id FROM user_events WHERE user_id = {user_id:UUID} AND session_id IS NOT NULL"
+PLACES: Final = f"""
+    SELECT DISTINCT session_id, ip_address FROM user_events
+    WHERE user_id = {{user_id:UUID}} AND session_id IS NOT NULL AND ip_address IS NOT NULL LIMIT {MAX_ROWS}
+"""  # noqa: S608 - a number
+OWN: Final = f"(user_id = {{user_id:UUID}} OR user_id IS NULL AND (session_id, ip_address) IN ({PLACES}))"
+"""A user's events, and nobody's in the same visit from the same address. Clients name visits as they like: from elsewhere, an event may be
+a stranger's who chose the same name."""
+
 UNLINKED: Final = ", ".join(
     [*(f"{name} = NULL" for name in PERSONAL), f"metadata = if(source = '{EventSource.PLATFORM.value}', metadata, '{{}}')"]
 )
@@ -93,6 +101,23 @@ class UserEventRepository(EventReader):
         """The visits in which a user's events were, at most 10,000."""
         rows = await self.clickhouse.fetch(f"{VISITS} LIMIT {MAX_ROWS}", {"user_id": user_id})
         return [row["session_id"] for row in rows]
+
+    async def own_pages(self, user_id: UUID, size: int) -> AsyncIterator[list[UserEvent]]:
+        """Pages of a user's events (`OWN`), oldest first."""
+        after: dict[str, Any] = {"after_time": datetime(1970, 1, 1, tzinfo=UTC), "after_id": UUID(int=0)}
+        beyond_last = f"(timestamp, id) > ({{after_time:{MOMENT}}}, {{after_id:UUID}})"
+        while True:
+            page = await self._rows(f"{OWN} AND {beyond_last}", {"user_id": user_id, **after}, size, "ORDER BY timestamp, id")
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = {"after_time": page[-1].timestamp, "after_id": page[-1].id}
+
+    async def find_places(self, user_id: UUID) -> set[tuple[str, str]]:
+        """The visits in which a user's events were, at most 10,000, and the addresses from which."""
+        rows = await self.clickhouse.fetch(PLACES, {"user_id": user_id})
+        return {(row["session_id"], row["ip_address"]) for row in rows}
 
     async def unlink_visits(self, visits: Sequence[str]) -> None:
         """Take off whatever tells of a person from nobody's events of these visits; raises as `unlink_user` does."""
@@ -193,6 +218,12 @@ def decoded(lines: bytes) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines.splitlines()]
 
 
+def _place(event: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The visit that an event was in and the address that it came from; unlike any other where either is not known."""
+    place = (event["session_id"], event["ip_address"])
+    return (object(), None) if None in place else place
+
+
 def _unlinked(event: dict[str, Any], user_id: str, visits: Collection[str]) -> dict[str, Any]:
     mine = event["user_id"] == user_id or (event["user_id"] is None and event["session_id"] in visits)
     told = {} if event.get("source") == EventSource.PLATFORM.value else {"metadata": "{}"}
@@ -239,6 +270,22 @@ class EventSpoolRepository(Repository[EventSpool]):
         events = [event for batch in batches for event in decoded(batch.lines) if event["user_id"] == str(user_id)]
         return {event["session_id"] for event in events if event["session_id"] is not None}
 
+    async def own_pages(self, user_id: UUID, places: Collection[tuple[str, str]]) -> AsyncIterator[list[dict[str, Any]]]:
+        """A user's events that wait, batch by batch, and nobody's that come from the same visits and addresses."""
+        known = set(places)
+        words = [str(user_id).encode(), *{orjson.dumps(visit) for visit, _ in places}]
+        after = UUID(int=0)
+        while True:
+            batch = await self.row(self.statement("own_batch", self._next_mentioning), words=words, after=after)
+            if batch is None:
+                return
+            events = decoded(batch.lines)
+            known |= {_place(event) for event in events if event["user_id"] == str(user_id)}
+            own = [event for event in events if event["user_id"] == str(user_id) or (event["user_id"] is None and _place(event) in known)]
+            if own:
+                yield own
+            after = batch.id
+
     @transactional
     async def unlink(self, user_id: UUID, visits: Collection[str]) -> None:
         """Take off whatever tells of a person from the events of a user that wait, and from nobody's in these visits.
@@ -259,6 +306,9 @@ class EventSpoolRepository(Repository[EventSpool]):
         """The batches in which any of some words is."""
         word = func.unnest(bindparam("words", type_=ARRAY(LargeBinary))).column_valued("word")
         return self.base().where(select(word).where(func.position(word.op("in")(self.table.c.lines)) > 0).exists())
+
+    def _next_mentioning(self) -> Any:
+        return self._mentioning().where(self.table.c.id > bindparam("after", type_=Uuid)).order_by(self.table.c.id).limit(1)
 
     def _taking(self) -> Any:
         due = self.base().where(self.table.c.due_at <= func.now(), ~self.table.c.is_loose).order_by(self.table.c.due_at, self.table.c.id)

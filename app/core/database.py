@@ -378,9 +378,11 @@ class Database:
     async def reading(self, timeout: float) -> AsyncIterator[Transaction]:
         """A transaction that cannot write, on a connection outside the pool, so that whatever takes long there keeps nobody waiting.
 
-        Each statement is ended after `timeout` seconds.
+        It sees everything as it was at its first statement. Each statement is ended after `timeout` seconds.
         """
-        async with self._maintenance(timeout, default_transaction_read_only="on", jit="off") as connection:
+        settings = {"default_transaction_read_only": "on", "default_transaction_isolation": "repeatable read", "jit": "off"}
+        async with self._maintenance(timeout, **settings) as connection:
+            await _prepare_connection(connection)
             transaction = Transaction(connection, self._statements)
             async with _block(connection, self._statements):
                 yield transaction

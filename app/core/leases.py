@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -56,3 +57,27 @@ class LeasedRepository(Repository[M]):
         columns = self.table.c
         own = columns.leased_until == bindparam("lease", type_=TIMESTAMP)
         return update(self.table).where(columns.id == bindparam("id"), own).values(self._assignments(given)).returning(*columns)
+
+
+class FileStatus(StrEnum):
+    """A file waits, is being made, and is then ready or failed."""
+
+    PENDING = "PENDING"
+    PROCESSING = "PROCESSING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
+class FileRepository(LeasedRepository[M]):
+    """Rows of which files are made (`core.making`): `url` is the name of a row's file until `expires_at`, when it is removed."""
+
+    unfinished = (FileStatus.PENDING.value, FileStatus.PROCESSING.value)
+    at_work = FileStatus.PROCESSING.value
+
+    async def end(self, row: M, values: Mapping[str, Any]) -> bool:
+        """Write down what became of what one has leased; whether it still was."""
+        return await self.change(row, {"leased_until": None, **values}) is not None
+
+    async def find_expired(self, now: datetime) -> list[M]:
+        """Rows whose time is over and that still have a file, at most 100."""
+        return await self.find_many({"expires_at": {"lt": now}, "url": {"is_not_null": True}}, limit=PER_LOOK)

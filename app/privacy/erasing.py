@@ -1,8 +1,8 @@
 """Deleting an account: what PostgreSQL knows of its person goes in the transaction that ends it, the rest by a job.
 
-The rest is in ClickHouse, and on its way there. The job does it at once, and once more when whatever was under way has ended: requests that
-the account had begun, and events that waited in some process. It bears to be interrupted anywhere, since each run looks for what is there;
-a schedule takes up what was given up.
+The rest is in ClickHouse, on its way there, and in archives of it. The job does it at once, and once more when whatever was under way has
+ended: requests that the account had begun, archives, and events that waited in some process. It bears to be interrupted anywhere, since
+each run looks for what is there; a schedule takes up what was given up.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ from app.analytics.repository import EventSpoolRepository, UserEventRepository
 from app.api.context import RequestInfo
 from app.core.errors import ErrorCode, UserError
 from app.core.factory import RepositoryFactory
+from app.core.storage import Storage
+from app.privacy.exporting import folder_of
 from app.privacy.models import AccountDeletion
 from app.privacy.repository import ErasureRepository
 
@@ -58,8 +60,9 @@ class Erasing:
 class Erasure:
     """The work of the job. Repositories are the system's."""
 
-    def __init__(self, repositories: RepositoryFactory) -> None:
+    def __init__(self, repositories: RepositoryFactory, storage: Storage) -> None:
         self._repositories = repositories
+        self._storage = storage
 
     async def erase(self, arguments: Mapping[str, Any]) -> None:
         """Erase what is left of a deleted account. Raises `Unavailable` while ClickHouse is away or still at it; then it is tried again."""
@@ -68,6 +71,7 @@ class Erasure:
         if not await erasures.exists({"user_id": user_id}):
             return
         await erasures.erase(user_id)
+        await self._storage.remove_all(folder_of(user_id))
         await self._unlink_events(user_id)
         if arguments["last"]:
             await erasures.finish(user_id)

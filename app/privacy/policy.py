@@ -60,13 +60,16 @@ class Clear:
 class Policy:
     """What is done with the rows of a table.
 
-    `own` are the person's rows, which an export hands out without the columns `secret`. `kept` are the texts of kept rows that stay, `why`
-    says why they may. Where `mentions` are named, what mentions the person in them goes.
+    `own` are the person's rows, which an archive hands out, as what it `says` they are, without the columns `secret`. References to other
+    accounts do not go out either, nor `others`: what tells of whoever did it, where that was somebody else (`performed_by`). `kept` are
+    the texts of kept rows that stay, `why` says why they may. Where `mentions` are named, what mentions the person in them goes.
     """
 
     rules: tuple[Erase | Clear, ...] = ()
     own: Match | Through | None = None
+    says: str = ""
     secret: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
     why: str = ""
@@ -77,9 +80,9 @@ OF_CART, OF_ORDER, OF_PAYMENT = Through("cart_id", "carts"), Through("order_id",
 STORES_OWN = "what stores and the platform say of themselves"
 
 
-def erased(own: Match | Through = USER, *more: Match, secret: tuple[str, ...] = ()) -> Policy:
+def erased(says: str, own: Match | Through = USER, *more: Match, secret: tuple[str, ...] = ()) -> Policy:
     """A table whose rows go with the person."""
-    return Policy((Erase(own), *map(Erase, more)), own, secret)
+    return Policy((Erase(own), *map(Erase, more)), own, says, secret)
 
 
 def nobodys(*kept: str, why: str = STORES_OWN, mentions: tuple[str, ...] = ()) -> Policy:
@@ -89,28 +92,38 @@ def nobodys(*kept: str, why: str = STORES_OWN, mentions: tuple[str, ...] = ()) -
 
 POLICIES: Final[Mapping[str, Policy]] = {
     # Of the account itself
-    "user_sessions": erased(secret=("token_hash",)),
-    "api_keys": erased(secret=("key_hash",)),
-    "verifications": erased(USER, Match("email", By.EMAIL), secret=("token_hash",)),
-    "security_events": Policy((Erase(USER), Clear(Match("performed_by"), ("ip_address", "user_agent"))), USER, kept=("details",)),
-    "idempotency_keys": erased(secret=("input_hash",)),
-    "mail_opt_outs": erased(Match("address_hash", By.ADDRESS_HASH)),
-    "notifications": erased(),
+    "user_sessions": erased("Your devices: where and when you signed in.", secret=("token_hash",)),
+    "api_keys": erased("Your API keys, without what is secret.", secret=("key_hash",)),
+    "verifications": erased(
+        "Links we sent you to prove your address or set a password.", USER, Match("email", By.EMAIL), secret=("token_hash",)
+    ),
+    "security_events": Policy(
+        (Erase(USER), Clear(Match("performed_by"), ("ip_address", "user_agent"))),
+        USER,
+        "What happened to the security of your account.",
+        others=("ip_address", "user_agent"),
+        kept=("details",),
+    ),
+    "idempotency_keys": erased("Requests that your programs marked, so as to be carried out once.", secret=("input_hash",)),
+    "mail_opt_outs": erased("Whether you want no reminders; your address stands there as a hash.", Match("address_hash", By.ADDRESS_HASH)),
+    "notifications": erased("Messages to you."),
+    "data_exports": erased("Archives such as this one that you asked for."),
     "account_erasures": nobodys(why="says that an account was deleted, not whose it was"),
     # Of the shopper
-    "feature_history": erased(Through("feature_id", "features")),
-    "feature_requests": erased(OF_CART),
-    "features": erased(OF_CART),
+    "feature_history": erased("What was computed of your carts earlier.", Through("feature_id", "features")),
+    "feature_requests": erased("Carts of yours of which something is to be computed.", OF_CART),
+    "features": erased("What is computed of your carts, to foresee what shoppers will do.", OF_CART),
     "recovery_events": Policy(
         (
             Clear(USER, ("recipient_hash", "outcome", "metadata")),
             Clear(Match("recipient_hash", By.ADDRESS_HASH), ("recipient_hash", "outcome", "metadata")),
         ),
         USER,
+        "Reminders of carts that you left, and what came of them.",
         kept=("event_type",),
         why="what came of an attempt is counted",
     ),
-    "cart_items": Policy(own=OF_CART),
+    "cart_items": Policy(own=OF_CART, says="What is in your carts."),
     "carts": Policy(
         (
             Erase(USER, unless=("orders", "cart_id")),
@@ -118,15 +131,22 @@ POLICIES: Final[Mapping[str, Policy]] = {
             Clear(USER, ("cart_token_hash", "email", "metadata")),
         ),
         USER,
+        "Your carts.",
         secret=("cart_token_hash",),
         kept=("voucher_code",),
         why="an ordered cart goes with its order",
     ),
-    "order_items": Policy(own=OF_ORDER, kept=("name", "sku"), why="the store's accounts: what was sold"),
-    "order_events": Policy(own=OF_ORDER, kept=("data",), why="the store's accounts; codes and names of the payment provider"),
+    "order_items": Policy(own=OF_ORDER, says="What you ordered.", kept=("name", "sku"), why="the store's accounts: what was sold"),
+    "order_events": Policy(
+        own=OF_ORDER,
+        says="What happened to your orders.",
+        kept=("data",),
+        why="the store's accounts; codes and names of the payment provider",
+    ),
     "refunds": Policy(
         (Clear(OF_PAYMENT, ("reason",)),),
         OF_PAYMENT,
+        "Money that was given back to you.",
         secret=("idempotency_key",),
         kept=("idempotency_key", "transaction_id", "failure_code"),
         why="the store's accounts; the key is its staff's",
@@ -134,13 +154,18 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "payments": Policy(
         (Clear(OF_ORDER, ("idempotency_key", "metadata")),),
         OF_ORDER,
+        "Your payments.",
         secret=("metadata",),
         kept=("provider", "method", "transaction_id", "failure_code", "failure_message", "held_reason"),
         why="the store's accounts, in the payment provider's words",
     ),
-    "voucher_redemptions": Policy(own=USER, why="the limits of vouchers go on to hold"),
+    "voucher_redemptions": Policy(own=USER, says="Vouchers that you used.", why="the limits of vouchers go on to hold"),
     "orders": Policy(
-        (Clear(USER, ("idempotency_key", "metadata")),), USER, kept=("payment_method", "voucher_code"), why="the store's accounts"
+        (Clear(USER, ("idempotency_key", "metadata")),),
+        USER,
+        "Your orders.",
+        kept=("payment_method", "voucher_code"),
+        why="the store's accounts",
     ),
     # Of nobody
     "stores": nobodys("name", "domain", "url"),
@@ -163,7 +188,14 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "sign_in_delays": nobodys("key", why="hashes; the account's are removed, those of networks go after a day"),
     "event_spool": nobodys("lines", why="rewritten without the person, as in ClickHouse"),
     "quality_validations": nobodys("table_name", "column_name", "check_name", mentions=("details",)),
-    "quality_anomalies": nobodys("table_name", "column_name", mentions=("record_id", "details", "sample_data")),
+    "quality_anomalies": Policy(
+        own=Match("record_id"),
+        says="What checks of our data found wrong with your account.",
+        secret=("details", "sample_data"),
+        kept=("table_name", "column_name"),
+        mentions=("record_id", "details", "sample_data"),
+        why=STORES_OWN,
+    ),
     "quality_schedules": nobodys("table_name", "column_name", "parameters"),
     "reconciliation_rules": nobodys("name", "source_table", "target_table", "join_key", "source_columns", "target_columns"),
     "reconciliation_executions": nobodys("cursor", mentions=("details", "error_message")),
@@ -190,6 +222,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
             ),
         ),
         Match("id"),
+        "Your account.",
         secret=("password_hash",),
     ),
 }

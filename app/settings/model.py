@@ -173,11 +173,16 @@ class Settings(BaseSettings):
     report_lifetime: int = Field(
         default=604_800, ge=3_600, le=31_536_000, description="Seconds that the file of a report is kept, in `DATA_DIR/reports`."
     )
-    report_link_lifetime: int = Field(default=900, ge=10, le=86_400, description="Seconds that a link to the file of a report is good.")
+    report_link_lifetime: int = Field(default=900, ge=10, le=86_400, description="Seconds that a link to a report or an archive is good.")
     report_max_rows: int = Field(default=1_000_000, ge=1, le=100_000_000, description="Rows that a report may have.")
     report_max_bytes: int = Field(
         default=1_073_741_824, ge=1_000, le=100_000_000_000, description="Bytes that the file of a report may have."
     )
+
+    export_lifetime: int = Field(
+        default=86_400, ge=3_600, le=2_592_000, description="Seconds that an archive of `exportMyData` is kept, in `DATA_DIR/exports`."
+    )
+    export_max_bytes: int = Field(default=1_073_741_824, ge=1_000, le=100_000_000_000, description="Bytes that such an archive may have.")
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
     request_max_bytes: int = Field(default=1_000_000, ge=1_000, le=100_000_000, description="Largest request body in bytes.")

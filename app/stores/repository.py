@@ -1,7 +1,6 @@
 """Stores, their settings, reports and the platform's configuration: every statement on them."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
@@ -12,13 +11,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.batch import many_through, one_by
 from app.core.errors import ErrorCode, NotFound, UserError
-from app.core.leases import LeasedRepository
+from app.core.leases import FileRepository
 from app.core.model import TEXT
 from app.core.money import InvalidAmount, exact
 from app.core.repository import Repository, as_values, transactional
 from app.core.scope import store_rows
 from app.core.security import ViewerKind
-from app.stores.models import Config, Report, ReportRequest, ReportStatus, Store, StoreCreate, StoreSettings, StoreStatus
+from app.stores.models import Config, Report, ReportRequest, Store, StoreCreate, StoreSettings, StoreStatus
 
 REPORT_JOB = "stores.report"
 
@@ -99,12 +98,10 @@ class StoreSettingsRepository(Repository[StoreSettings]):
         return table.c.store_id == bindparam("viewer_store_id") if viewer is ViewerKind.STAFF else false()
 
 
-class ReportRepository(LeasedRepository[Report]):
+class ReportRepository(FileRepository[Report]):
     """Reports are read by the staff of their store, and each is made by one process at a time."""
 
     model = Report
-    unfinished = (ReportStatus.PENDING.value, ReportStatus.PROCESSING.value)
-    at_work = ReportStatus.PROCESSING.value
 
     def scope(self, table: Any, viewer: ViewerKind) -> ColumnElement[bool]:
         return store_rows(table, viewer, "reports")
@@ -126,14 +123,6 @@ class ReportRepository(LeasedRepository[Report]):
         if not await self.repositories.unscoped.of(StoreRepository).exists({"id": store_id}):
             return False
         return self.viewer.may("reports:write", store_id)
-
-    async def end(self, report: Report, values: Mapping[str, Any]) -> bool:
-        """Write down what became of a report that one has leased; whether it still was."""
-        return await self.change(report, {"leased_until": None, **values}) is not None
-
-    async def find_expired(self, now: datetime) -> list[Report]:
-        """Reports whose time is over and that still have a file, at most 100."""
-        return await self.find_many({"expires_at": {"lt": now}, "url": {"is_not_null": True}}, limit=100)
 
 
 class ConfigRepository(Repository[Config]):

@@ -83,6 +83,8 @@ async def _settle(world: World) -> None:
     world.victims["SecurityEvent"] = await world.insert("security_events", user_id=key(victim.own["User"]), **event)
     world.victims["ApiKey"] = await world.api_key(victim)
     world.victims["Notification"] = await world.insert("notifications", user_id=key(victim.own["User"]), type="order", message=MARK)
+    failed = {"user_id": key(victim.own["User"]), "status": "FAILED", "error": MARK}
+    world.victims["DataExport"] = await world.insert("data_exports", **failed)
     hook = {"store_id": key(world.public[CLOSED]), "url": f"https://{MARK}.example.com/", "event_type": "ORDER_CREATED", "secret": MARK}
     world.victims["Webhook"] = await world.insert("webhooks", **hook)
     world.victims["Voucher"] = await world.voucher(CLOSED)

@@ -409,6 +409,11 @@ async def _ready_report(world: World, _: Person) -> dict[str, Any]:
     return {"id": await world.insert("reports", store_id=key(world.public[HARBOUR]), type="SALES", **ready)}
 
 
+async def _ready_export(world: World, _: Person) -> dict[str, Any]:
+    ready = {"status": "READY", "generated_at": datetime.now(UTC), "expires_at": datetime(2100, 1, 1, tzinfo=UTC), "url": "x.zip"}
+    return {"id": await world.insert("data_exports", user_id=key(world.victim.own["User"]), **ready)}
+
+
 ATTACKS = {
     "updateQualitySchedule.input.id": [Attack(_changed_schedule, "administrator")],
     "deleteQualitySchedule.input.id": [Attack(_schedule, "administrator")],
@@ -459,6 +464,7 @@ ATTACKS = {
     "resolveHeldPayment.input.paymentId": [Attack(_held_payment, "administrator")],
     "resolveQualityAnomaly.input.id": [Attack(_anomaly, "administrator")],
     "requestReport.input.storeId": [Attack(_requested_report, "administrator")],
+    "createDataExportDownload.input.id": [Attack(_ready_export, None)],
     "createReportDownload.input.id": [Attack(_ready_report, None)],
     "updateReconciliationRule.input.id": [Attack(_changed_rule, "administrator")],
     "runReconciliation.input.id": [Attack(_run_rule, "administrator")],

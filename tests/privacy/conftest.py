@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
+from app.core.storage import Storage
 from app.repositories import Repositories
 from app.resources import open_resources
 from tests.mail_server import Mailbox, mail_server
@@ -22,6 +23,7 @@ class Premises:
     mailbox: Mailbox
     connection: asyncpg.Connection
     dsn: str
+    storage: Storage
 
 
 @pytest.fixture
@@ -33,5 +35,5 @@ async def premises(database_url: str) -> AsyncIterator[Premises]:
         async with gateway(settings) as visitor, open_resources(settings) as resources:
             connection = await asyncpg.connect(database_url, timeout=10)
             administrator = await new_administrator(visitor, database_url)
-            yield Premises(visitor, administrator, resources.repositories, mailbox, connection, database_url)
+            yield Premises(visitor, administrator, resources.repositories, mailbox, connection, database_url, resources.storage)
             await connection.close()

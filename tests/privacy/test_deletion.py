@@ -104,7 +104,7 @@ async def test_nothing_tells_of_a_person_whose_account_is_deleted(premises: Prem
     known = await found_in_postgres(premises.connection, robin.words)
     assert {place for places in known.values() for place in places} <= {"event_spool.lines"}
 
-    await Erasure(premises.repositories).erase({"user_id": str(robin.id), "last": True})
+    await Erasure(premises.repositories, premises.storage).erase({"user_id": str(robin.id), "last": True})
     assert await traces() == {}
     assert await premises.connection.fetchval("select finished_at from account_erasures where user_id = $1", robin.id)
 
@@ -134,12 +134,12 @@ async def test_an_erasure_that_was_interrupted_is_taken_up(premises: Premises) -
 
     job, events = {"user_id": str(robin.id), "last": True}, repositories.user_events
     with pytest.raises(Unavailable):
-        await Erasure(replace(repositories, clickhouse=None)).erase(job)
+        await Erasure(replace(repositories, clickhouse=None), premises.storage).erase(job)
     await events.unlink_visits(await events.find_visits(robin.id))
     assert (await found_in_clickhouse(repositories.clickhouse, [EMAIL]))[EMAIL], "the account's own events are the last"
 
     await premises.connection.execute("update account_erasures set created_at = now() - interval '1 hour'")
-    await Erasure(repositories).take_up_left()
+    await Erasure(repositories, premises.storage).take_up_left()
 
     async def finished() -> bool:
         return bool(await premises.connection.fetchval("select finished_at is not null from account_erasures"))
@@ -148,7 +148,7 @@ async def test_an_erasure_that_was_interrupted_is_taken_up(premises: Premises) -
     for _ in range(2):
         assert not any((await found_in_clickhouse(repositories.clickhouse, [*robin.words, str(robin.id)])).values())
         assert not any((await found_in_postgres(premises.connection, robin.words)).values())
-        await Erasure(repositories).erase(job)
+        await Erasure(repositories, premises.storage).erase(job)
 
 
 async def test_who_must_settle_something_first(premises: Premises) -> None:

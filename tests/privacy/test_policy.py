@@ -11,7 +11,7 @@ import app.repositories  # noqa: F401 - all models are known
 from app.analytics.models import TABLES as EVENT_TABLES
 from app.orders.models.mirror import MIRROR, MIRROR_COLUMNS
 from app.privacy.policy import CLICKHOUSE, POLICIES, USER, Clear, Erase
-from app.privacy.repository import erasing, forgetting
+from app.privacy.repository.erasing import erasing, forgetting
 
 TABLES: dict[str, Table] = dict(SQLModel.metadata.tables)
 MODELS: dict[str, Any] = {str(mapper.local_table): mapper.class_ for mapper in SQLModel._sa_registry.mappers}

@@ -14,14 +14,16 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from app.api.downloads import Downloads, FileLinks
 from app.core.database import Database
 from app.core.errors import UserError
+from app.core.making import LEASE, MOST_ATTEMPTS
 from app.core.security import Viewer, ViewerKind
 from app.core.signing import Seals
-from app.reporting.downloads import Downloads, ReportLinks
+from app.core.storage import LocalStorage
 from app.reporting.forms import FIELDS
 from app.reporting.repository import pages
-from app.reporting.work import LEASE, MOST_ATTEMPTS, Reports
+from app.reporting.work import REPORTS, Reports
 from app.repositories import Repositories, create_repository_factory
 from app.stores.models import ReportRequest, ReportType, StoreCreate
 
@@ -61,7 +63,7 @@ async def store(repositories: Repositories, database: Database) -> UUID:
 
 
 def reports_in(folder: Path, repositories: Repositories, **limits: int) -> Reports:
-    return Reports(repositories, folder, timedelta(days=7), **{"max_rows": 10_000, "max_bytes": 10**7, **limits})
+    return Reports(repositories, LocalStorage(folder), timedelta(days=7), **{"max_rows": 10_000, "max_bytes": 10**7, **limits})
 
 
 async def requested(repositories: Repositories, store: UUID, type: str, format: str, **parameters: Any) -> Any:
@@ -76,7 +78,7 @@ async def made(reports: Reports, store: UUID, type: str, format: str, **paramete
 
 
 def files(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
+    return [path.name for path in folder.rglob("*") if path.is_file()]
 
 
 def read(path: Path, format: str) -> list[dict[str, Any]]:
@@ -138,14 +140,14 @@ async def test_figures_are_those_of_a_slow_computation_in_every_form(
         report = await made(reports, store, type, format)
         wanted = await slowly(database, store, type)
         assert (report.status, report.row_count, report.error) == ("READY", len(wanted), None)
-        rows = read(tmp_path / str(report.url), format)
+        rows = read(tmp_path / "reports" / str(report.url), format)
         assert [{name: row[name] for name in expected} for row, expected in zip(rows, wanted, strict=True)] == wanted
         assert list(rows[0]) == list(FIELDS[ReportType(type)])
     recoveries = await made(reports, store, "RECOVERY", format)
-    amounts = [row["recovered_amount"] for row in read(tmp_path / str(recoveries.url), format)]
+    amounts = [row["recovered_amount"] for row in read(tmp_path / "reports" / str(recoveries.url), format)]
     assert amounts == [f"{n}.00" for n in range(10, 20)]
     yen = await made(reports, store, "SALES", format, currency="JPY")
-    assert {row["currency"] for row in read(tmp_path / str(yen.url), format)} == {"JPY"}
+    assert {row["currency"] for row in read(tmp_path / "reports" / str(yen.url), format)} == {"JPY"}
     assert not [name for name in files(tmp_path) if name.endswith(".part")]
 
 
@@ -158,7 +160,7 @@ async def test_pages_miss_and_repeat_nothing(repositories: Repositories, databas
 
 async def test_cells_that_a_spreadsheet_would_compute_are_texts(repositories: Repositories, store: UUID, tmp_path: Path) -> None:
     report = await made(reports_in(tmp_path, repositories), store, "PRODUCTS", "CSV")
-    names = {row["name"] for row in read(tmp_path / str(report.url), "CSV")}
+    names = {row["name"] for row in read(tmp_path / "reports" / str(report.url), "CSV")}
     assert '\'=HYPERLINK("x")' in names
     assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
 
@@ -176,7 +178,8 @@ async def test_a_report_whose_worker_was_killed_is_taken_up_again(
     report = await requested(repositories, store, "SALES", "CSV")
     now = repositories.now()
     assert await repositories.reports.take(report.id, now, now + LEASE) is not None, "by a worker that then dies"
-    (tmp_path / f"{report.id}.csv.1.part").write_text("half of a")
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / f"unfinished/{report.id}.1.part").write_text("half of a")
     await reports_in(tmp_path, repositories).make({"report": str(report.id)})
     assert (await repositories.reports.get_by_id(report.id)).status == "PROCESSING", "the lease has not ended"
 
@@ -188,6 +191,7 @@ async def test_a_report_whose_worker_was_killed_is_taken_up_again(
     await reports.make({"report": str(report.id)})
     after = await later.reports.get_by_id(report.id)
     assert (after.status, after.attempts) == ("READY", 2)
+    assert files(tmp_path) == [f"{report.id}.csv"]
 
 
 async def test_a_report_that_never_ends_has_failed(repositories: Repositories, database: Database, store: UUID, tmp_path: Path) -> None:
@@ -204,12 +208,12 @@ async def test_a_report_that_never_ends_has_failed(repositories: Repositories, d
 async def test_a_link_leads_to_the_file_for_a_while(repositories: Repositories, database: Database, store: UUID, tmp_path: Path) -> None:
     reports = reports_in(tmp_path, repositories)
     report = await made(reports, store, "SALES", "CSV")
-    links = ReportLinks(SEALS, "https://shop.example", timedelta(minutes=15))
+    links = FileLinks(REPORTS, SEALS, "https://shop.example", timedelta(minutes=15))
     url, expires_at = links.link_to(report, repositories.now())
     assert timedelta(minutes=14) < expires_at - repositories.now() < timedelta(minutes=16)
     token = url.removeprefix("https://shop.example/reports/")
     found = await answer(repositories, tmp_path, token)
-    assert (found.status_code, found.content) == (200, (tmp_path / str(report.url)).read_bytes())
+    assert (found.status_code, found.content) == (200, (tmp_path / "reports" / str(report.url)).read_bytes())
     wanted = {
         "content-type": "text/csv; charset=utf-8",
         "content-disposition": 'attachment; filename="sales-2026-01-01-2026-03-01.csv"',
@@ -230,7 +234,7 @@ async def test_a_link_leads_to_the_file_for_a_while(repositories: Repositories, 
 
 
 async def answer(repositories: Repositories, folder: Path, token: str) -> httpx.Response:
-    app = Starlette(routes=[Route("/reports/{token}", Downloads(repositories, SEALS, folder).answer)])
+    app = Starlette(routes=[Route("/reports/{token}", Downloads(REPORTS, repositories, SEALS, LocalStorage(folder)).answer)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway") as http:
         return await http.get(f"/reports/{token}")
 

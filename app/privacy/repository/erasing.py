@@ -30,6 +30,11 @@ WORDS: Final = ("word_id", "word_email", "word_name")
 """The parameters of the statements."""
 
 
+def person(user_id: UUID, email: str | None) -> dict[str, Any]:
+    """The values of the statements that are of a person."""
+    return dict(zip(VALUES.values(), (user_id, email, None if email is None else address_hash(email)), strict=True))
+
+
 def table_of(name: str) -> Any:
     return SQLModel.metadata.tables[name]
 
@@ -42,6 +47,9 @@ def owned(table: Any, whose: Match | Through) -> ColumnElement[bool]:
         own = POLICIES[whose.parent].own
         assert own is not None, f"{whose.parent} is nobody's"
         return column.in_(select(parent.c.id).where(owned(parent, own)))  # type: ignore[no-any-return]
+    if whose.by is By.USER:
+        id: Any = bindparam(VALUES[whose.by], type_=UuidType)
+        return column == (id if isinstance(column.type, UuidType) else cast(id, Text))  # type: ignore[no-any-return]
     value: Any = bindparam(VALUES[whose.by], type_=column.type)
     return func.lower(column) == func.lower(value) if whose.by is By.EMAIL else column == value
 
@@ -95,9 +103,8 @@ class ErasureRepository(Repository[AccountErasure]):
         if user is None or user.password_hash != password_hash:
             raise NotFound("no User has this id and password")
         await self._check(user)
-        person = (user.email, user.username)
         await users.soft_delete(user_id)
-        await self.erase(user_id, *person)
+        await self.erase(user_id, user.email, user.username)
         row = await self.row(self.statement("begin", self._beginning), user_id=user_id)
         assert row is not None, "an account ends once"
         return row
@@ -105,8 +112,7 @@ class ErasureRepository(Repository[AccountErasure]):
     @transactional
     async def erase(self, user_id: UUID, email: str | None = None, username: str | None = None) -> None:
         """Go through all tables as the policy says. Without address and name, only what is known to be of the account is found."""
-        hashed = None if email is None else address_hash(email)
-        values = dict(zip(VALUES.values(), (user_id, email, hashed), strict=True))
+        values = person(user_id, email)
         words = dict(zip(WORDS, (str(user_id), email, None if username is None else f'"{username}"'), strict=True))
         for name, policy in POLICIES.items():
             for n, rule in enumerate(policy.rules):
