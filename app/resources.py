@@ -94,7 +94,8 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
 
 def open_clickhouse(settings: Settings, metrics: Metrics, *, migrate: bool) -> ClickHouse:
     """ClickHouse as the settings say, reached when first asked. With `migrate`, its tables are then brought up to date."""
-    options = ClickHouseOptions(settings.clickhouse_database, settings.clickhouse_cluster, settings.clickhouse_timeout)
+    place = settings.clickhouse_database, settings.clickhouse_cluster, settings.clickhouse_sharded
+    options = ClickHouseOptions(*place, settings.clickhouse_timeout)
     return ClickHouse(_plain(settings.clickhouse_url), settings.data_dir / "clickhouse", metrics, options, _migrated if migrate else None)
 
 

@@ -170,6 +170,12 @@ def test_production_mails_have_a_sender_and_lead_to_a_shop(monkeypatch: pytest.M
     assert read_settings().public_url == "https://shop.example"
 
 
+def test_a_cluster_has_a_name_and_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(monkeypatch, CLICKHOUSE_SHARDED="true") == "CLICKHOUSE_CLUSTER must name the cluster when CLICKHOUSE_SHARDED is true"
+    unreached = refusal(monkeypatch, CLICKHOUSE_CLUSTER="shop")
+    assert unreached == "CLICKHOUSE_URL must say where the cluster is when CLICKHOUSE_CLUSTER names one"
+
+
 @pytest.mark.parametrize(
     ("given", "here"), [({}, True), ({"database_url": DATABASE_URL}, False), ({"database_url": DATABASE_URL, "run_jobs": True}, True)]
 )

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.analytics.models import COLUMNS, PERSONAL, EventSource, EventSpool, UserEvent
 from app.core.clickhouse import MAX_ROWS, ClickHouse
 from app.core.clickhouse_lists import KINDS, MOMENT, beyond, condition, ordering
-from app.core.clickhouse_migrations import rendered
+from app.core.clickhouse_migrations import stored
 from app.core.database import Session
 from app.core.errors import Unavailable
 from app.core.factory import RepositoryFactory
@@ -134,7 +134,7 @@ class UserEventRepository(EventReader):
     async def _unlink(self, condition: str, values: Mapping[str, Any] | None) -> None:
         if values is None or not await self._stored(condition, values):
             return
-        table = f"user_events{rendered('${on_cluster}', self.clickhouse.options)}"
+        table = stored("user_events", self.clickhouse.options)
         change = f"ALTER TABLE {table} UPDATE {UNLINKED} WHERE {condition} SETTINGS mutations_sync = 2"
         await self.clickhouse.execute(change, values)
         if await self._stored(condition, values):

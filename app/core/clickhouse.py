@@ -54,10 +54,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ClickHouseOptions:
-    """Which database, made replicated on which cluster; `timeout` in seconds for one statement, `threads` of a server's client."""
+    """Which database, made replicated on which cluster, and over its shards or not.
+
+    `timeout` in seconds for one statement, `threads` of a server's client.
+    """
 
     database: str = "neurotracker"
     cluster: str | None = None
+    sharded: bool = False
     timeout: float = 10.0
     connect_timeout: float = 3.0
     threads: int = 4
@@ -234,6 +238,8 @@ class Engine:
             "max_memory_usage": MAX_MEMORY_BYTES,
             # All versions of a row lie in one partition: each partition's time is part of its table's sorting key.
             "do_not_merge_across_partitions_select_final": 1,
+            # What a table over shards is held against is read once, not by each shard.
+            "distributed_product_mode": "global",
         }
         result = self._client.query(query, parameters=dict(values), settings=settings)
         names = result.column_names
@@ -245,12 +251,19 @@ class Engine:
             "date_time_input_format": "best_effort",
             # The answer comes when the rows are stored, whatever the server's own default.
             "async_insert": 0,
+            "insert_distributed_sync": 1,
             "max_execution_time": seconds,
         }
         self._client.raw_insert(table, columns, lines, settings=settings, fmt="JSONEachRow")
 
     def execute(self, statement: str, values: Mapping[str, Any] | None = None) -> None:
         self._client.command(statement, parameters=dict(values or {}))
+
+    def clusters(self) -> list[str]:
+        """The clusters that the server knows."""
+        query = "SELECT arrayStringConcat(arraySort(groupUniqArray(cluster)), ',') FROM system.clusters"
+        names = str(self._client.command(query, use_database=False)).strip()
+        return names.split(",") if names else []
 
     def create_database(self, where: str) -> None:
         """Make our database where there is none, which takes a right that not every account has; `where` names a cluster, or nothing."""

@@ -156,6 +156,9 @@ class Settings(BaseSettings):
         default="neurotracker", description="ClickHouse's database for events; made where it is missing."
     )
     clickhouse_cluster: Identifier | None = Field(default=None, description="Cluster on whose hosts ClickHouse's tables are replicated.")
+    clickhouse_sharded: bool = Field(
+        default=False, description="Spread ClickHouse's tables over the shards of `CLICKHOUSE_CLUSTER`, each row on one of them."
+    )
     clickhouse_timeout: float = Field(default=10, gt=0, le=3_600, description="Seconds after which ClickHouse ends a statement.")
 
     events_batch: int = Field(default=10_000, ge=1, le=100_000, description="Events that are stored together at most.")
@@ -367,6 +370,14 @@ class Settings(BaseSettings):
     def _answers_have_a_place(self) -> Self:
         if self.response_cache is ResponseCacheMode.REDIS and self.redis_url is None:
             raise ValueError("REDIS_URL must say where answers are kept when RESPONSE_CACHE is redis")
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_is_reached(self) -> Self:
+        if self.clickhouse_sharded and self.clickhouse_cluster is None:
+            raise ValueError("CLICKHOUSE_CLUSTER must name the cluster when CLICKHOUSE_SHARDED is true")
+        if self.clickhouse_cluster is not None and self.clickhouse_url is None:
+            raise ValueError("CLICKHOUSE_URL must say where the cluster is when CLICKHOUSE_CLUSTER names one")
         return self
 
     @model_validator(mode="after")

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.core import clickhouse_migrations
 from app.core.clickhouse import ClickHouse, ClickHouseOptions
-from app.core.clickhouse_migrations import Migration, known, rendered
+from app.core.clickhouse_migrations import Migration, distributed, known, rendered, stored
 from app.core.errors import InvalidValue, RepositoryError, TooLarge, Unavailable
 from app.core.metrics import Metrics
 from app.core.migrations import MigrationError, SchemaDrift
@@ -133,7 +134,11 @@ async def test_a_model_that_says_something_else_is_found_out(clickhouse: ClickHo
 
 async def test_on_a_cluster_tables_are_replicated_on_all_hosts(clickhouse: ClickHouse) -> None:
     """There is no cluster here to make them on, so the engine's own parser reads the statements."""
-    options = ClickHouseOptions(cluster="shop")
+    for options in (ClickHouseOptions(cluster="shop"), ClickHouseOptions(cluster="shop", sharded=True)):
+        await _parsed(clickhouse, options)
+
+
+async def _parsed(clickhouse: ClickHouse, options: ClickHouseOptions) -> None:
     statements = [rendered(clickhouse_migrations.RECORDS, options), *(part for found in known() for part in found.statements(options))]
     for statement in statements:
         parsed = await clickhouse.fetch_value("SELECT formatQuerySingleLine({statement:String})", {"statement": statement})
@@ -141,6 +146,66 @@ async def test_on_a_cluster_tables_are_replicated_on_all_hosts(clickhouse: Click
             assert "ON CLUSTER shop" in parsed
             assert "ENGINE = Replicated" in parsed
             assert "non_replicated" not in parsed
+        assert ("user_events_local" in parsed) == (options.sharded and "user_events" in parsed)
+    over = await clickhouse.fetch_value("SELECT formatQuerySingleLine({s:String})", {"s": distributed("user_events", options)})
+    assert over.startswith("CREATE OR REPLACE TABLE user_events ON CLUSTER shop AS user_events_local ENGINE = Distributed(shop, ")
+    assert stored("user_events", options) == f"user_events{'_local' if options.sharded else ''} ON CLUSTER `shop`"
+
+
+async def test_a_cluster_that_the_server_does_not_know_is_named(clickhouse: ClickHouse) -> None:
+    await clickhouse.fetch_value("SELECT 1")
+    clickhouse._engine.options = replace(clickhouse.options, cluster="shop")  # type: ignore[union-attr]
+    with pytest.raises(MigrationError, match="CLICKHOUSE_CLUSTER is 'shop', but ClickHouse knows no cluster"):
+        await clickhouse_migrations.upgrade(clickhouse)
+
+
+async def test_tables_that_hold_rows_are_not_made_over_shards(clickhouse: ClickHouse) -> None:
+    await clickhouse.execute("INSERT INTO orders_mirror (id) VALUES (generateUUIDv4())")
+    clickhouse._engine.options = replace(clickhouse.options, sharded=True)  # type: ignore[union-attr]
+    with pytest.raises(MigrationError, match="holds rows of its own: unset CLICKHOUSE_SHARDED"):
+        await clickhouse_migrations.upgrade(clickhouse)
+    assert await clickhouse.fetch_value("SELECT count() FROM orders_mirror") == 1
+
+
+SHARDS = """<clickhouse><tcp_port>9000</tcp_port><remote_servers><shop>
+  <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
+</shop></remote_servers></clickhouse>"""
+SHARDED = """
+import structlog, sys
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+import clickhouse_connect
+from app.core.clickhouse import ClickHouseOptions, Engine
+from app.core.clickhouse_migrations import distributed, known
+
+path, config = sys.argv[1:]
+client = clickhouse_connect.get_client(interface="chdb", path=f"{path}?config-file={config}", tz_mode="aware")
+options = ClickHouseOptions("shop", "shop", True)
+engine = Engine(client, options)
+engine.create_database("")
+statements = [statement for migration in known() for statement in migration.statements(options)]
+for statement in (*statements, distributed("user_events", options), distributed("user_events", options)):
+    statement = statement.replace(" ON CLUSTER `shop`", "").replace("ReplicatedReplacing", "Replacing")
+    engine.execute(statement.replace("replicated_deduplication_window", "non_replicated_deduplication_window"))
+row = '{"id": "00000000-0000-7000-8000-%012d", "timestamp": "2026-01-01T00:00:00Z", "received_at": "2026-01-01T00:00:0%dZ"}'
+for version, token in ((1, "a"), (1, "a"), (2, "b")):
+    lines = "\\n".join(row % (n, version) for n in range(200)).encode()
+    engine.insert("user_events", ["id", "timestamp", "received_at"], lines, token, 10)
+count = lambda query: engine.fetch(f"SELECT count() AS n FROM {query}", {}, 10, 10)[0]["n"]
+print(engine.clusters(), count("user_events FINAL"), count("user_events"), count("user_events_local"))
+print(count("user_events WHERE id IN (SELECT id FROM user_events GROUP BY id HAVING count() > 1)"))
+client.close()
+"""
+
+
+async def test_rows_go_through_a_table_over_shards_and_count_once(tmp_path: Path) -> None:
+    """One shard, in this process: neither replicas nor statements for all hosts, which take servers and a keeper."""
+    (tmp_path / "shards.xml").write_text(SHARDS)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SHARDED, str(tmp_path / "data"), str(tmp_path / "shards.xml"),
+        cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(process.communicate(), 120)
+    assert output.decode().splitlines() == ["['shop'] 200 400 400", "400"], errors.decode()[-3000:]
 
 
 def test_a_migration_is_split_at_the_ends_of_its_statements() -> None:
