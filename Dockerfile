@@ -2,7 +2,7 @@
 ARG NODE_VERSION=22
 ARG PYTHON_VERSION=3.13
 
-# The GraphiQL page
+# The pages that browsers see: GraphiQL and store insight
 FROM node:${NODE_VERSION}-slim AS graphiql
 ENV npm_config_cache=/cache/npm
 WORKDIR /graphiql

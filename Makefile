@@ -55,8 +55,8 @@ format: $(DEV) ## Format the code and mend what can be mended
 
 .PHONY: graphiql
 ifeq ($(shell command -v npm),)
-graphiql: ## Build the GraphiQL page, where Node is there
-	@echo "npm not found: GraphiQL is not built, its page falls back to assets from a CDN"
+graphiql: ## Build the pages /graphql and /insight, where Node is there
+	@echo "npm not found: GraphiQL is not built, its page falls back to assets from a CDN; neither is store insight"
 else
 graphiql: $(GRAPHIQL_PAGE)
 endif
@@ -64,7 +64,7 @@ endif
 $(GRAPHIQL_PAGE): $(GRAPHIQL_SOURCES)
 	@if [ ! -f $(GRAPHIQL)/package.json ]; then :; \
 	elif (cd $(GRAPHIQL) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build); then touch $@; \
-	else echo "GraphiQL could not be built, its page falls back to assets from a CDN" >&2; fi
+	else echo "GraphiQL could not be built, its page falls back to assets from a CDN; neither could store insight" >&2; fi
 
 .PHONY: lock
 lock: $(DEV) ## Lock the newest fitting versions of all dependencies

@@ -37,7 +37,7 @@ from app.api.declared import declarations
 from app.api.documents import Documents
 from app.api.downloads import Downloads, FileLinks
 from app.api.endpoint import Edge, EndpointOptions, GraphQLEndpoint
-from app.api.graphiql import GraphiQLPage
+from app.api.graphiql import GraphiQLPage, InsightPage, insight_documents
 from app.api.health import Check, Health
 from app.api.limits import Limits
 from app.api.live.connections import Connections, Room
@@ -175,6 +175,7 @@ class Gateway:
         schema = create_schema()
         self._schema = schema._schema  # noqa: SLF001 - the graphql-core schema, which Strawberry keeps for itself
         self._graphiql = GraphiQLPage() if settings.graphiql else None
+        self._insight = InsightPage(graphiql=settings.graphiql)
         self._metrics = Metrics()
         compiles = settings.execution is ExecutionMode.COMPILED
         self._compiled = CompiledExecution(self._schema, declarations(schema), self._metrics) if compiles else None
@@ -199,6 +200,7 @@ class Gateway:
             *(self._graphiql.routes() if self._graphiql else ()),
             Route(GRAPHQL, self._graphql, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             WebSocketRoute(GRAPHQL, self._socket),
+            *self._insight.routes(),
             Route("/webhooks/payments/{provider}", self._payment_event, methods=["POST"]),
             *(Route(f"/{kind.place}/{{token}}", partial(self._download, kind.place), methods=["GET"]) for kind in FILES),
             Route("/unsubscribe/{token}", self._unsubscribe, methods=["GET", "POST"]),
@@ -318,7 +320,8 @@ class Gateway:
         room = Room(settings.live_connections, settings.live_connections_per_address, settings.live_connections_per_user)
         connections = Connections(callers.recognise, lambda: cache.generation(VIEWERS), self._metrics, room)
         clients = Clients(secure=settings.is_production, origins=settings.cors_origins, proxies=settings.trusted_proxies)
-        trusted = TrustedDocuments(self._manifest, settings.trusted_documents, cache if settings.redis_url else None)
+        known = {**insight_documents(), **self._manifest}
+        trusted = TrustedDocuments(known, settings.trusted_documents, cache if settings.redis_url else None)
         rules = Rules(
             self._documents, trusted, services.rate_limiter, callers.authenticate, settings.request_timeout, not settings.introspection
         )

@@ -147,6 +147,9 @@ class TestWheel:
     def test_holds_the_built_page(self, wheel: ZipFile) -> None:
         assert {"app/api/graphiql/dist/index.html", "app/api/graphiql/dist/assets/index-1.js"} <= set(wheel.namelist())
 
+    def test_holds_what_the_insight_page_asks(self, wheel: ZipFile) -> None:
+        assert "app/api/graphiql/insight/documents/overview.graphql" in wheel.namelist()
+
     def test_brings_the_command(self, wheel: ZipFile) -> None:
         (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert "neurotracker = app.cli:main" in wheel.read(name).decode()

@@ -19,7 +19,7 @@ from app.api.graphiql.policy import built_policy, fallback_policy
 
 DIST: Final = Path(__file__).parent / "dist"
 
-# What the build writes into index.html for us to fill in (see vite.config.js).
+# What the build writes into the pages for us to fill in (see vite.config.js).
 _NONCE: Final = "{{nonce}}"
 _ASSETS: Final = '"./assets/'
 
@@ -52,12 +52,18 @@ class GraphiQLPage:
         """Answer a browser's GET or HEAD of the endpoint."""
         nonce = secrets.token_urlsafe(16)
         if self._index is None:
-            return HTMLResponse(fallback_page(nonce), headers=_headers(fallback_policy(nonce)))
+            return HTMLResponse(fallback_page(nonce), headers=page_headers(fallback_policy(nonce)))
         assets = html.escape(f"{request.scope.get('root_path', '')}{self._path}/assets/")
-        return HTMLResponse(self._index.replace(_NONCE, nonce).replace(_ASSETS, f'"{assets}'), headers=_headers(built_policy(nonce)))
+        return HTMLResponse(filled(self._index, nonce, assets), headers=page_headers(built_policy(nonce)))
 
 
-def _headers(policy: str) -> dict[str, str]:
+def filled(page: str, nonce: str, assets: str) -> str:
+    """A built page with the nonce of one response, and the address that its assets lie at, written for HTML."""
+    return page.replace(_NONCE, nonce).replace(_ASSETS, f'"{assets}')
+
+
+def page_headers(policy: str) -> dict[str, str]:
+    """What a page is sent with."""
     return {
         "Cache-Control": "no-store",  # a stored page would carry a stale nonce
         "Content-Security-Policy": policy,

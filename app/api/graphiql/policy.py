@@ -1,4 +1,4 @@
-"""The Content-Security-Policies of the GraphiQL page (CSP Level 3): one for our own build, one for the fallback without it."""
+"""The Content-Security-Policies (CSP Level 3) of the insight page and of GraphiQL: its build's, and that of the fallback without it."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -26,6 +26,13 @@ _BUILT: Final = _SHARED | {
 
 # The scripts are admitted as strictly, and the page names the hash of each one; the styles come from the public host and from within.
 _FALLBACK: Final = _SHARED | {"style-src": "https: 'unsafe-inline'", "font-src": "https: data:"}
+
+_INSIGHT: Final = _SHARED | {"style-src": "'nonce-{nonce}'", "img-src": "'self'"}
+
+
+def insight_policy(nonce: str) -> str:
+    """The policy of the insight page: scripts and style sheets by nonce, nothing inline, no host but the gateway."""
+    return _written(_INSIGHT, nonce)
 
 
 def built_policy(nonce: str) -> str:

@@ -1,7 +1,7 @@
 import { defineConfig } from "vite";
 
 export default defineConfig({
-  // Addresses relative to the file that names them; the gateway completes those in index.html when it serves the page.
+  // Addresses relative to the file that names them; the gateway completes those in the pages when it serves them.
   base: "./",
   // Replaced by a fresh nonce in every response.
   html: { cspNonce: "{{nonce}}" },
@@ -14,6 +14,7 @@ export default defineConfig({
     // Monaco is one chunk of about 3 MB, loaded after the page has drawn.
     chunkSizeWarningLimit: 4000,
     rollupOptions: {
+      input: ["index.html", "insight.html"],
       onwarn(warning, warn) {
         // "use client" marks modules for React's server rendering, of which there is none here.
         if (warning.code !== "MODULE_LEVEL_DIRECTIVE") warn(warning);
