@@ -23,7 +23,8 @@ from tests.shop import Shop
 
 HOURS = timedelta(hours=1)
 LINK = re.compile(r"https://shop\.example/restore-cart#token=(\S+)\s")
-SEALS = Seals(["k" * 32])
+KEY = "k" * 32
+SEALS = Seals([KEY])
 
 
 @dataclass

@@ -17,9 +17,11 @@ async def test_a_crowd_leaves_the_books_right(postgres: str, tmp_path: Path, rec
     assert figures.wrong == []
     assert figures.deadlocks == 0
     assert figures.orders >= figures.seen.checkouts > 0
-    assert {"products", "addToCart", "myCart", "order"} <= figures.seen.milliseconds.keys()
+    assert {"products", "addToCart", "myCart", "applyVoucher", "order"} <= figures.seen.milliseconds.keys()
+    assert figures.with_voucher > 0
+    assert len(figures.seen.milliseconds["restoreCart"]) >= figures.won_back > 0
     assert 0 < figures.in_database < 1
-    record_property("figures", " ".join(figures.lines()[:3]))
+    record_property("figures", " ".join(figures.lines()[:4]))
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 5), (99, 10), (10, 1), (11, 2)])
