@@ -88,6 +88,43 @@ async def test_a_role_that_cannot_be_given_is_named(caller: Caller, database_url
     assert await execute(database_url, "select count(*) from users where role_id is not null") == 1
 
 
+async def test_there_is_always_an_administrator(caller: Caller, database_url: str) -> None:
+    """Of two who demote each other at the same time, one stays; and no administrator for a time stands in for one without end."""
+    admin = await administrator(caller, database_url)
+    ben = await sign_up(caller, "ben")
+    own_id, ben_id = (await admin.ask(ME))["me"]["id"], (await ben.ask(ME))["me"]["id"]
+    all_powerful, viewer = await role_id(admin, "ADMIN"), await role_id(admin, "VIEWER")
+    refused = {"user": None, "userErrors": [{"field": ["userId"], "code": "FORBIDDEN"}]}
+
+    await admin.ask(ASSIGN, input={"userId": ben_id, "roleId": all_powerful, "expiresAt": "2100-01-01T00:00:00Z"})
+    later = {"roleId": all_powerful, "expiresAt": "2100-01-01T00:00:00Z"}
+    for input in ({}, {"roleId": viewer}, later):
+        assert (await ben.ask(ASSIGN, input={"userId": own_id, **input}))["assignRole"] == refused
+    assert await execute(database_url, "select role_revoked_at is null and role_expires_at is null from users where username = 'root'")
+    again = await ben.ask(ASSIGN, input={"userId": own_id, "roleId": all_powerful})
+    assert again["assignRole"]["userErrors"] == [], "it changes nothing"
+
+    for _ in range(3):
+        await execute(database_url, "update users set role_id = (select id from roles where name = 'ADMIN'), role_expires_at = null")
+        await execute(database_url, "update users set role_revoked_at = null, role_revoked_by = null, role_assigned_at = now()")
+        await execute(database_url, "delete from user_sessions")
+        admin, ben = [await caller.sign_in(f"{name}@example.com", PASSWORD) for name in ("root", "ben")]
+        answers = await asyncio.gather(
+            admin.post(ASSIGN, {"input": {"userId": ben_id}}), ben.post(ASSIGN, {"input": {"userId": own_id, "roleId": viewer}})
+        )
+        assert sum(_took_effect(answer.json()) for answer in answers) == 1, [answer.text for answer in answers]
+        left = "select count(*) from users join roles on roles.id = role_id where roles.name = 'ADMIN' and role_revoked_at is null"
+        assert await execute(database_url, left) == 1
+
+
+def _took_effect(answer: dict[str, Any]) -> bool:
+    """Whoever was no administrator any more when it came is told so otherwise than who was one still."""
+    if "errors" in answer:
+        assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN", answer
+        return False
+    return bool(answer["data"]["assignRole"]["userErrors"] == [])
+
+
 async def test_a_new_password_ends_every_session(caller: Caller) -> None:
     anna, new = await sign_up(caller, "anna"), "a new password"
     phone = await caller.sign_in("anna@example.com", PASSWORD)

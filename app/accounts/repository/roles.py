@@ -13,7 +13,7 @@ from app.accounts.repository.standing import Standing
 from app.core.batch import many_by, one_by
 from app.core.errors import BadInput, ErrorCode
 from app.core.repository import as_values, transactional
-from app.core.security import ViewerKind
+from app.core.security import ANY, ViewerKind
 
 
 class RoleRepository(Standing[Role]):
@@ -53,6 +53,11 @@ class RoleRepository(Standing[Role]):
         """What a role and its ancestors always permit, as `resource:action`, up to the first that is inactive."""
         statement = self.statement("get_all_permissions", lambda: permissions_of(lineage(bindparam("id"), active_only=True)))
         return frozenset(row["permission"] for row in await self.rows(statement, id=id))  # type: ignore[index]
+
+    async def find_administrative(self) -> list[UUID]:
+        """The active roles that may do everything."""
+        active = await self.find_many({"is_active": True})
+        return [role.id for role in active if f"{ANY}:{ANY}" in await self.get_all_permissions(role.id)]
 
     async def has_permission(self, id: UUID, resource: str, action: str) -> bool:
         """Whether the role or an ancestor has exactly this permission."""

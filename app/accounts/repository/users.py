@@ -23,6 +23,7 @@ from app.core.scope import of_store
 from app.core.security import Viewer, ViewerKind
 
 MOST_HOLDERS = 100
+ADMINISTRATORS = "administrators"
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,49 @@ class UserRepository(Standing[User]):
         assigned = {"role_id": role_id, "role_assigned_at": now, "role_assigned_by": performed_by, "role_expires_at": expires_at}
         return await self.update_by_id(id, {**assigned, "role_revoked_at": None, "role_revoked_by": None})
 
+    @transactional
     async def assign_role(self, assignment: RoleAssignment, performed_by: UUID) -> User:
-        """Give or take a role. Raises `NotFound` for the user, `UserError` for one's own role and for a role that cannot be held."""
+        """Give or take a role. Raises `NotFound` for the user, `UserError` for one's own role, that of the last administrator, and for a
+        role that cannot be held.
+        """
         if assignment.user_id == performed_by:
             raise UserError(ErrorCode.FORBIDDEN, "somebody else must change your own role", "user_id")
         if assignment.role_id is not None:
             role = await self.repositories.of(RoleRepository).find_by_id(assignment.role_id)
             if role is None or not role.is_active:
                 raise UserError(ErrorCode.NOT_FOUND, "no active role has this id", "role_id")
+        user = await self.lock_role_of(assignment.user_id)
+        if user is None:
+            raise NotFound("no User has this id")
+        if assignment.role_id != user.role_id or assignment.expires_at is not None:
+            await self.check_last_administrator(user, "somebody else must be given the role of an administrator for good first", "user_id")
         return await self.update_role(assignment.user_id, assignment.role_id, performed_by, assignment.expires_at)
+
+    async def lock_role_of(self, id: UUID) -> User | None:
+        """A user whose role may end: nobody else's ends until the transaction does.
+
+        The name is locked before the row, since a change of another's row refers to that of whoever makes it.
+        """
+        user = await self.find_by_id(id)
+        if user is not None and user.role_id is not None:
+            await self.lock_name(ADMINISTRATORS)
+        return await self.lock_by_id(id)
+
+    async def check_last_administrator(self, user: User, remedy: str, field: str | None = None) -> None:
+        """Raises `UserError` where nobody would be an administrator once a user, locked by `lock_role_of`, is none.
+
+        Whoever is one for a time does not stand in for one who is without end.
+        """
+        roles = await self.repositories.unscoped.of(RoleRepository).find_administrative()
+        if user.role_id not in roles or user.role_revoked_at is not None:
+            return
+        await self.lock_name(ADMINISTRATORS)
+        lasting: dict[str, Any] = {"role_expires_at": None}
+        if user.role_expires_at is not None:
+            lasting = {"or": [lasting, {"role_expires_at": {"gt": self.repositories.now()}}]}
+        held = {"role_id": roles, "role_revoked_at": None, "status": UserStatus.ACTIVE.value, "and": [lasting], "not": {"id": user.id}}
+        if not await self.repositories.unscoped.of(UserRepository).exists(held):
+            raise UserError(ErrorCode.FORBIDDEN, f"this is the last administrator; {remedy}", field)
 
     @transactional
     async def soft_delete(self, id: UUID, deleted_by: UUID | None = None) -> User:

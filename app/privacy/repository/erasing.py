@@ -9,19 +9,16 @@ from sqlalchemy import Uuid as UuidType
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlmodel import SQLModel
 
-from app.accounts.models import User, UserStatus, address_hash
-from app.accounts.repository import RoleRepository, UserRepository
+from app.accounts.models import User, address_hash
+from app.accounts.repository import UserRepository
 from app.core.errors import ErrorCode, NotFound, UserError
 from app.core.jobs import forget
 from app.core.repository import Repository, transactional
-from app.core.security import ANY
 from app.orders.models import OrderStatus, PaymentStatus
 from app.orders.models.refunds import RefundStatus
 from app.privacy.models import AccountErasure
 from app.privacy.policy import POLICIES, By, Clear, Erase, Match, Policy, Through
 
-ADMINISTRATORS: Final = "administrators"
-MOST_ROLES: Final = 1000
 PATIENCE: Final = timedelta(minutes=10)
 """How long traces may be left before somebody looks after them again."""
 
@@ -99,7 +96,7 @@ class ErasureRepository(Repository[AccountErasure]):
         Raises `NotFound` where it has ended or has another password by now; `UserError` for whoever must settle something first.
         """
         users = self.repositories.of(UserRepository)
-        user = await users.lock_by_id(user_id)
+        user = await users.lock_role_of(user_id)
         if user is None or user.password_hash != password_hash:
             raise NotFound("no User has this id and password")
         await self._check(user)
@@ -142,25 +139,8 @@ class ErasureRepository(Repository[AccountErasure]):
         if await self.value(self.statement("is_buying", self._unfinished), user_id=user.id):
             message = "an order, a payment or a refund of yours is under way; pay or cancel what is open, and wait until the rest has ended"
             raise UserError(ErrorCode.CONFLICT, message)
-        if user.role_id is not None:
-            await self._check_last_administrator(user)
-
-    async def _check_last_administrator(self, user: User) -> None:
-        """Of administrators who go at the same time, one after the other is looked at."""
-        await self.lock_name(ADMINISTRATORS)
-        roles = self.repositories.of(RoleRepository)
-        everything = [
-            role.id
-            for role in await roles.find_many({"is_active": True}, limit=MOST_ROLES)
-            if f"{ANY}:{ANY}" in await roles.get_all_permissions(role.id)
-        ]
-        if user.role_id not in everything:
-            return
-        lasting = {"or": [{"role_expires_at": None}, {"role_expires_at": {"gt": self.repositories.now()}}]}
-        held = {"role_id": everything, "role_revoked_at": None, "and": [lasting]}
-        others = {**held, "status": UserStatus.ACTIVE.value, "not": {"id": user.id}}
-        if not await self.repositories.of(UserRepository).exists(others):
-            raise UserError(ErrorCode.FORBIDDEN, "you are the last administrator; give somebody else the role first")
+        users = self.repositories.of(UserRepository)
+        await users.check_last_administrator(user, "give somebody else the role first")
 
     def _owned_stores(self) -> Any:
         stores = table_of("stores")
