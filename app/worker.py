@@ -19,6 +19,7 @@ from app.engagement.delivery import DELIVER_JOB, Deliveries
 from app.engagement.features import FeatureStore
 from app.engagement.happenings import Happenings
 from app.engagement.notices import LETTER_JOB, Notices
+from app.engagement.recomputing import Recomputation
 from app.engagement.reminders import CartReminders
 from app.orders.mirror import OrderMirror
 from app.orders.repository.news import ProviderEventRepository
@@ -139,6 +140,7 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.schedule("carts.recover", EVERY_MINUTE, recovery.run)
     worker.schedule("carts.forget", EVERY_NIGHT, recovery.forget)
     worker.schedule("features.compute", OFTEN, FeatureStore(repositories).run)
+    worker.schedule("features.recompute", OFTEN, Recomputation(repositories).run)
     schedules = Schedules(repositories)
     worker.job(CHECK_JOB, schedules.check, at_once=2)
     worker.schedule("quality.run_due", EVERY_MINUTE, schedules.run_due)

@@ -49,6 +49,12 @@ class Metrics:
         self.events_waiting = Gauge(
             "events_waiting", "Events that wait in PostgreSQL for ClickHouse", registry=self.registry, multiprocess_mode="mostrecent"
         )
+        self.cart_features = Counter(
+            "cart_features",
+            "Carts by what became of their features: computed, outdated (asked for anew, since their version is new)",
+            ("way",),
+            registry=self.registry,
+        )
         self.requests = Counter("http_requests", "HTTP requests", ("method", "path", "status"), registry=self.registry)
         self.request_seconds = Histogram(
             "http_request_seconds", "Time per HTTP request", ("path",), buckets=BUCKETS, registry=self.registry

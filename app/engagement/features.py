@@ -23,7 +23,7 @@ import structlog
 from app.carts.models import FeatureRequest
 from app.carts.repository import FeatureRequestRepository
 from app.core.errors import NotFound, RepositoryError
-from app.engagement.models import Feature, FeatureCreate
+from app.engagement.models import ITEM_COUNT, Feature, FeatureCreate
 
 VERSION: Final = "1.0"
 """Of the way in which features are computed; whoever changes it gives it a new one."""
@@ -66,11 +66,11 @@ def engagement_score(activity: Activity | None, now: datetime) -> float:
     return round(0.40 * recency + 0.35 * frequency + 0.25 * depth, 4)
 
 
-def cart_features(basis: Any, score: float | None) -> list[FeatureCreate]:
+def cart_features(basis: Any, score: float | None, version: str = VERSION) -> list[FeatureCreate]:
     """The features of a cart, whose `basis` is read from it (`FeatureRepository.find_basis`). Amounts are in the cart's currency."""
-    read_of = {"cart_id": basis.id, "version": VERSION, "metadata": {"cartVersion": basis.version}}
+    read_of = {"cart_id": basis.id, "version": version, "metadata": {"cartVersion": basis.version}}
     found = [
-        FeatureCreate(name="item_count", value=basis.lines, description="Total number of items in cart", **read_of),
+        FeatureCreate(name=ITEM_COUNT, value=basis.lines, description="Total number of items in cart", **read_of),
         FeatureCreate(name="total_value", value=float(basis.total), description="Total cart value", **read_of),
         FeatureCreate(name="avg_item_price", value=float(round(basis.mean_price, 4)), description="Average price per item", **read_of),
     ]
@@ -85,6 +85,7 @@ class FeatureStore:
     """Computes features. Repositories are the system's."""
 
     repositories: Any
+    version: str = VERSION
 
     async def compute(self, cart_id: UUID) -> Computed:
         """Compute and write the features of a cart. Raises `NotFound`."""
@@ -98,7 +99,7 @@ class FeatureStore:
             basis = await tx.features.find_basis(cart_id)
             if basis is None:
                 raise NotFound("no Cart has this id")
-            features: list[Feature] = await tx.features.create_many(cart_features(basis, score))
+            features: list[Feature] = await tx.features.create_many(cart_features(basis, score, self.version))
         return Computed(features, unavailable)
 
     async def compute_requested(self) -> int:
@@ -125,6 +126,7 @@ class FeatureStore:
         except RepositoryError as error:
             log.warning("features_not_computed", cart=str(request.cart_id), reason=error.message)
         else:
+            self.repositories.metrics.cart_features.labels("computed").inc()
             if not computed.unavailable:
                 await requests.done(request)
 

@@ -13,6 +13,9 @@ from app.core.inputs import AnyCase, Input, JsonObject, JsonValue, Line, Passage
 from app.core.model import JSON, TEXT, Created, Timestamped
 from app.stores.events import StoreEvent
 
+ITEM_COUNT = "item_count"
+"""The feature that every computation of a cart's features gives."""
+
 
 class NotificationPriority(StrEnum):
     LOW = "LOW"

@@ -137,18 +137,24 @@ class ConfigRepository(Repository[Config]):
         found = await self.find_by_key(key)
         return default if found is None else found.value
 
+    async def put(self, key: str, value: Any, description: str) -> None:
+        """Write a value, whatever is there."""
+        statement = self.statement("put", lambda: self._writing(rising=False))
+        await self.rows(statement, key=key, value=value, description=description)
+
     async def raise_value(self, key: str, value: str, description: str) -> None:
         """Write a text, unless a later one in the order of its bytes is there: whoever is behind others changes nothing."""
-        await self.rows(self.statement("raise_value", self._raising), key=key, value=value, description=description)
+        statement = self.statement("raise_value", lambda: self._writing(rising=True))
+        await self.rows(statement, key=key, value=value, description=description)
 
-    def _raising(self) -> Any:
+    def _writing(self, *, rising: bool) -> Any:
         given = {name: bindparam(name, type_=self.columns[name].type) for name in ("key", "value", "description")}
         inserted = upsert(self.table).values(given)
         present, new = cast(self.table.c.value, TEXT), cast(inserted.excluded["value"], TEXT)
         return inserted.on_conflict_do_update(
             index_elements=["key"],
             set_={"value": inserted.excluded["value"], "updated_at": func.now()},
-            where=present.collate("C") < new.collate("C"),
+            where=present.collate("C") < new.collate("C") if rising else None,
         ).returning(self.table.c.id)
 
 

@@ -21,15 +21,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.carts.models import Cart, CartItem
+from app.carts.models import Cart, CartItem, FeatureRequest
+from app.core.batch import KEY
 from app.core.errors import ErrorCode
 from app.core.repository import Repository, as_values
 from app.core.scope import own_or_of_store
 from app.core.security import ViewerKind
-from app.engagement.models import Feature, FeatureHistory
+from app.engagement.models import ITEM_COUNT, Feature, FeatureHistory
 
 CARTS = Cart.__table__  # type: ignore[attr-defined]
 ITEMS = CartItem.__table__  # type: ignore[attr-defined]
+REQUESTS = FeatureRequest.__table__  # type: ignore[attr-defined]
 HISTORY = FeatureHistory.__table__  # type: ignore[attr-defined]
 MOST_FEATURES = 500
 WRITTEN = ("cart_id", "name", "value", "version", "description", "ttl", "metadata")
@@ -84,6 +86,14 @@ class FeatureRepository(Repository[Feature]):
         expired = self._expired(self.table.c.ttl, self.table.c.updated_at, func.now())
         return await self.rows(self.statement("get_expired_features", lambda: self.base().where(expired).limit(1000)))
 
+    async def request_outdated(self, version: str, after: UUID, limit: int) -> Any:
+        """Look at the next `limit` carts by their ids, and have the features of those computed that have only other versions'.
+
+        Gives the `last` cart that was looked at, None where there is none behind `after`, how many were `lacking`, and how many of them
+        are `asked` for by this. One that is being changed asks by itself.
+        """
+        return await self.row(self.statement("request_outdated", self._requesting), version=version, after=after, row_limit=limit)
+
     async def clear_cart_features(self, cart_id: UUID) -> int:
         return await self.delete_many({"cart_id": cart_id})
 
@@ -122,6 +132,22 @@ class FeatureRepository(Repository[Feature]):
             .where(CARTS.c.id == bindparam("cart_id"), ~CARTS.c.is_deleted)
             .group_by(CARTS.c.id)
         )
+
+    def _requesting(self) -> Any:
+        """Nobody is waited for who has locked a cart, and may want to request it."""
+        next_carts = select(CARTS.c.id).where(~CARTS.c.is_deleted, CARTS.c.id > bindparam("after", type_=KEY))
+        looked = next_carts.order_by(CARTS.c.id).limit(bindparam("row_limit")).cte("looked")
+        computed = exists().where(self.table.c.cart_id == looked.c.id, self.table.c.name == ITEM_COUNT)
+        of_version = self.table.c.version == bindparam("version")
+        lacking = select(looked.c.id).where(computed.where(~of_version), ~computed.where(of_version)).cte("lacking")
+        free = select(CARTS.c.id).where(CARTS.c.id.in_(select(lacking.c.id))).order_by(CARTS.c.id)
+        locked = free.with_for_update(key_share=True, read=True, skip_locked=True).cte("locked")
+        asked = (
+            upsert(REQUESTS).from_select(["cart_id"], select(locked.c.id)).on_conflict_do_nothing().returning(REQUESTS.c.id).cte("asked")
+        )
+        last = select(looked.c.id).order_by(looked.c.id.desc()).limit(1).scalar_subquery()
+        counts = (select(func.count()).select_from(part).scalar_subquery().label(part.name) for part in (lacking, asked))
+        return select(last.label("last"), *counts)
 
     def _upsert(self) -> Any:
         """The time is read once the row is locked, so revisions of one feature follow each other in time as well."""
