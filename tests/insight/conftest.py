@@ -1,6 +1,8 @@
 """A gateway over the demo shop with its events, and a browser at its insight page."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -16,14 +18,24 @@ from tests.serving import Caller, listening, running_app, settings_for
 __all__ = ["chromium"]
 
 
-@pytest.fixture(scope="module")
-async def shop(postgres: str, demo: str) -> AsyncIterator[httpx.AsyncClient]:
+NOBODY = "http://127.0.0.1:9"
+"""Where no ClickHouse is."""
+
+
+@asynccontextmanager
+async def selling(postgres: str, demo: str, **given: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         fresh_database(postgres, demo) as dsn,
-        running_app(settings_for(dsn, demo_data=True)) as app,
+        running_app(settings_for(dsn, **given)) as app,
         listening(app) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as http,
     ):
+        yield http
+
+
+@pytest.fixture(scope="module")
+async def shop(postgres: str, demo: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with selling(postgres, demo, demo_data=True) as http:
         yield http
 
 
@@ -32,14 +44,27 @@ async def administrator(shop: httpx.AsyncClient) -> Caller:
     return await Caller(shop).sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
 
 
-@pytest.fixture
-async def insight(shop: httpx.AsyncClient, chromium: webdriver.Chrome) -> AsyncIterator[Insight]:
-    """The page, which nobody has signed in at."""
+@asynccontextmanager
+async def opened(driver: webdriver.Chrome, shop: httpx.AsyncClient) -> AsyncIterator[Insight]:
     if not InsightPage().built:
         pytest.skip("the insight page is not built: run `make graphiql`")
-    page = Insight(chromium, str(shop.base_url))
+    page = Insight(driver, str(shop.base_url))
     await page.look()
     await page.start()
     yield page
     await page.online(True)
     await page.leave()
+
+
+@pytest.fixture
+async def insight(shop: httpx.AsyncClient, chromium: webdriver.Chrome) -> AsyncIterator[Insight]:
+    """The page, which nobody has signed in at."""
+    async with opened(chromium, shop) as page:
+        yield page
+
+
+@pytest.fixture
+async def insight_without_analytics(postgres: str, demo: str, chromium: webdriver.Chrome) -> AsyncIterator[Insight]:
+    """The page of a gateway whose ClickHouse is away."""
+    async with selling(postgres, demo, clickhouse_url=NOBODY) as shop, opened(chromium, shop) as page:
+        yield page

@@ -25,6 +25,9 @@ PANELS = (
     "data-quality",
     "reconciliation",
 )
+ANALYSED = {"overview", "revenue-over-time", "conversion-over-time", "funnel", "top-products"}
+SESSIONS = "{ sessions(first: 1, orderBy: { field: CREATED_AT, direction: DESC }) { nodes { id } } }"
+REVOKE = "mutation ($id: ID!) { revokeSession(input: { id: $id }) { userErrors { message } } }"
 
 
 async def signed_in(insight: Insight) -> None:
@@ -156,6 +159,17 @@ async def test_staff_of_a_store_see_that_one(insight: Insight) -> None:
     await insight.sign_in(ANALYST)
     await insight.loaded()
     assert await insight.stores() == (["Cairn & Compass"], False)
+    assert await insight.errors() == []
+
+
+async def test_without_analytics_the_rest_is_there(insight_without_analytics: Insight) -> None:
+    insight = insight_without_analytics
+    await signed_in(insight)
+    panels = {id: await insight.panel(id) for id in PANELS}
+    assert {id for id, panel in panels.items() if "Analytics is off or does not answer" in (panel["error"] or "")} == ANALYSED
+    assert {id for id, panel in panels.items() if panel["error"]} == ANALYSED
+    assert int(panels["abandoned-carts"]["figures"]["Abandoned now"]) > 0
+    await insight.wait_for("[aria-labelledby=live] dl", "not counted now")
 
 
 async def test_who_may_not_see_it_is_told_so(insight: Insight) -> None:
@@ -172,3 +186,11 @@ async def test_a_session_that_has_ended_leads_back_to_the_form(insight: Insight,
     await insight.click("Refresh")
     await insight.wait_for("form h2", "Sign in")
     await signed_in(insight)
+
+
+async def test_a_session_that_is_ended_elsewhere_leads_back_to_the_form_by_itself(insight: Insight, administrator: Caller) -> None:
+    await signed_in(insight)
+    await insight.wait_for("[aria-labelledby=live] dl", "Carts")
+    (newest,) = (await administrator.ask(SESSIONS))["sessions"]["nodes"]
+    assert (await administrator.ask(REVOKE, id=newest["id"]))["revokeSession"] == {"userErrors": []}
+    await insight.wait_for("form h2", "Sign in")

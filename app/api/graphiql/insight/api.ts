@@ -20,7 +20,10 @@ export class Failure extends Error {
   }
 }
 
-type Reply = { data?: unknown; errors?: { message: string; extensions?: { code?: string } }[] };
+type Problem = { message: string; extensions?: { code?: string } };
+type Reply = { data?: unknown; errors?: readonly Problem[] };
+
+const SIGNED_OUT = 4401; // with this code the gateway closes the connections of a session that has ended
 
 /** The data of an operation that goes well in every part; raises `Failure`, or the fetch's own error when it is aborted. */
 export async function ask<Answer>({ text }: Document<Answer>, variables: Variables = {}, signal?: AbortSignal): Promise<Answer> {
@@ -36,8 +39,20 @@ export async function ask<Answer>({ text }: Document<Answer>, variables: Variabl
 /** The data of one answer; raises `Failure` for its first error. */
 export function dataOf<Answer>(reply: Reply): Answer {
   const error = reply.errors?.[0];
-  if (error) throw new Failure(error.message, error.extensions?.code ?? "UNKNOWN");
+  if (error) throw refused(error);
   return reply.data as Answer;
+}
+
+/** Why a subscription ended: its answer was a failure, the gateway refused it, or the connection was closed for good. */
+export function failureOf(cause: unknown): Failure {
+  if (cause instanceof Failure) return cause;
+  if (Array.isArray(cause)) return refused(cause[0] as Problem);
+  if (!(cause instanceof CloseEvent)) return new Failure(String(cause), "UNKNOWN");
+  return new Failure(cause.reason || "The connection was closed.", cause.code === SIGNED_OUT ? "UNAUTHENTICATED" : "CLOSED");
+}
+
+function refused({ message, extensions }: Problem): Failure {
+  return new Failure(message, extensions?.code ?? "UNKNOWN");
 }
 
 /** A connection for subscriptions, opened by the first one, and again whenever it is lost. `told` hears of both. */

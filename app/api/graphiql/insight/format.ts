@@ -38,7 +38,11 @@ export const day = (moment: string, timeZone: string): string => written(moment,
 
 export const time = (moment: string, timeZone: string): string => written(moment, { timeZone, timeStyle: "medium" });
 
-export const moment = (at: string, timeZone: string): string => written(at, { timeZone, month: "short", day: "numeric", hour: "numeric", minute: "numeric" });
+/** A day and a time, each in one piece: a narrow table breaks the line between them. */
+export function moment(at: string, timeZone: string): string {
+  const text = written(at, { timeZone, month: "short", day: "numeric", hour: "numeric", minute: "numeric" });
+  return text.replace(/(?<!,)\s/g, "\u00a0");
+}
 
 function written(moment: string, options: Intl.DateTimeFormatOptions): string {
   return new Intl.DateTimeFormat(undefined, options).format(new Date(moment));

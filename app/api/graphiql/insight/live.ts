@@ -1,5 +1,5 @@
 // The last five minutes, as they go by.
-import { connect, dataOf, Failure, graphiqlLink } from "./api";
+import { connect, dataOf, failureOf, graphiqlLink } from "./api";
 import { figures } from "./charts";
 import { live, type LiveFigures } from "./documents";
 import { h } from "./dom";
@@ -68,10 +68,8 @@ export const livePanel: Panel = (scope, ended) => {
 
   function fail(error: unknown) {
     halt();
-    const first = Array.isArray(error) ? (error[0] as { message: string; extensions?: { code?: string } }) : null;
-    const code = first?.extensions?.code ?? (error instanceof Failure ? error.code : "UNKNOWN");
+    const { code, message } = failureOf(error);
     if (code === "UNAUTHENTICATED") return ended();
-    const message = first?.message ?? (error instanceof Error ? error.message : "the connection was refused");
     state.replaceChildren(h("span", { class: "error", role: "alert" }, `Live figures have stopped: ${message}`));
     pause.textContent = "Try again";
   }
