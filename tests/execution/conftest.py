@@ -1,7 +1,6 @@
 """The whole schema over a small shop, executed both ways."""
 
 import base64
-import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,11 +89,7 @@ async def both_over(schema: strawberry.Schema, dsn: str, shop: Shop) -> AsyncIte
     pools = Pools({name: _global_ids(name, shop.ids.get(table, [])) for name, table in declared.repositories.items()}, shop.skus)
     both = Both(schema._schema, declared, compiled, metrics, repositories, shop, pools)
     await _collect_cursors(both)
-    # As in the gateway: what is there by now stays, and need not be looked at by each garbage collection.
-    gc.collect()
-    gc.freeze()
     yield both
-    gc.unfreeze()
     await database.close()
 
 
