@@ -37,7 +37,14 @@ from app.core.clock import Clock, system_clock
 from app.core.database import Database
 from app.core.factory import RepositoryFactory
 from app.core.metrics import Metrics
-from app.engagement.repository import FeatureRepository, NotificationRepository, WebhookDeliveryRepository, WebhookRepository
+from app.engagement.repository import (
+    FeatureRepository,
+    NotificationRepository,
+    ProductFeatureRepository,
+    UserFeatureRepository,
+    WebhookDeliveryRepository,
+    WebhookRepository,
+)
 from app.orders.repository import OrderEventRepository, OrderItemRepository, OrderRepository, PaymentRepository, RefundRepository
 from app.privacy.repository import DataExportRepository, ErasureRepository
 from app.quality.repository import (
@@ -171,6 +178,14 @@ class Repositories(RepositoryFactory):
     @cached_property
     def features(self) -> FeatureRepository:
         return self.of(FeatureRepository)
+
+    @cached_property
+    def user_features(self) -> UserFeatureRepository:
+        return self.of(UserFeatureRepository)
+
+    @cached_property
+    def product_features(self) -> ProductFeatureRepository:
+        return self.of(ProductFeatureRepository)
 
     @cached_property
     def notifications(self) -> NotificationRepository:

@@ -21,6 +21,7 @@ from app.engagement.happenings import Happenings
 from app.engagement.notices import LETTER_JOB, Notices
 from app.engagement.recomputing import Recomputation
 from app.engagement.reminders import CartReminders
+from app.engagement.subject_features import SubjectFeatures
 from app.orders.mirror import OrderMirror
 from app.orders.repository.news import ProviderEventRepository
 from app.orders.sweep import Sweep
@@ -39,6 +40,7 @@ from app.stores.repository import REPORT_JOB
 OFTEN = "* * * * * */10"
 EVERY_MINUTE = "* * * * *"
 EVERY_QUARTER = "*/15 * * * *"
+EVERY_HOUR = "7 * * * *"
 EVERY_NIGHT = "17 3 * * *"
 SECURITY_EVENTS_KEPT = timedelta(days=365)
 PROVIDER_EVENTS_KEPT = timedelta(days=30)
@@ -141,6 +143,7 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.schedule("carts.forget", EVERY_NIGHT, recovery.forget)
     worker.schedule("features.compute", OFTEN, FeatureStore(repositories).run)
     worker.schedule("features.recompute", OFTEN, Recomputation(repositories).run)
+    worker.schedule("features.compute_subjects", EVERY_HOUR, SubjectFeatures(repositories).run)
     schedules = Schedules(repositories)
     worker.job(CHECK_JOB, schedules.check, at_once=2)
     worker.schedule("quality.run_due", EVERY_MINUTE, schedules.run_due)

@@ -247,6 +247,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "features": {"cart_id": Parent("carts"), "name": "item_count", "value": "1"},
     "feature_requests": {"cart_id": Parent("carts")},
     "feature_history": {"feature_id": Parent("features"), "revision": 1, "value": "1"},
+    "user_features": {"user_id": Parent("users"), "store_id": Parent("stores"), "name": "order_count", "value": "1"},
+    "product_features": {"product_id": Parent("products"), "store_id": Parent("stores"), "name": "order_count", "value": "1"},
     "notifications": {"user_id": Parent("users"), "type": "order", "message": "Sent."},
     "webhooks": {"store_id": Parent("stores"), "url": "https://example.com/", "event_type": "ORDER_CREATED", "secret": "s" * 16},
     "webhook_deliveries": {

@@ -35,6 +35,13 @@ ACTIVITY: Final = f"""
     SELECT user_id, count() AS events, uniqExact(toDate(timestamp)) AS days, max(timestamp) AS latest FROM user_events FINAL
     WHERE user_id IN {{user_ids:Array(UUID)}} AND timestamp > {{since:{MOMENT}}} AND timestamp <= {{until:{MOMENT}}}
 """  # noqa: S608 - the name of a type
+SEEN_PRODUCTS: Final = f"""
+    SELECT JSONExtractString(metadata, 'productId') AS product, countIf(event_type = 'PRODUCT_VIEW') AS views,
+        countIf(event_type = 'ADD_TO_CART') AS additions
+    FROM user_events FINAL
+    WHERE event_type IN ('PRODUCT_VIEW', 'ADD_TO_CART') AND NOT is_error AND store_id = {{store_id:UUID}}
+        AND timestamp > {{since:{MOMENT}}} AND timestamp <= {{until:{MOMENT}}} AND product IN {{products:Array(String)}}
+"""  # noqa: S608 - the name of a type
 VISITS: Final = "SELECT DISTINCT session_id FROM user_events WHERE user_id = {user_id:UUID} AND session_id IS NOT NULL"
 PLACES: Final = f"""
     SELECT DISTINCT session_id, ip_address FROM user_events
@@ -170,11 +177,26 @@ class UserEventRepository(EventReader):
             count=lambda: self.count(request.where),
         )
 
-    async def find_activity(self, user_ids: Sequence[UUID], since: datetime, until: datetime) -> dict[UUID, dict[str, Any]]:
-        """What users did in a time, by their ids: `events`, `days` with any, and when the `latest` was. Who did nothing is left out."""
-        query = f"{ACTIVITY} AND {self._scope()} GROUP BY user_id"
-        rows = await self.clickhouse.fetch(query, self._bind({"user_ids": list(user_ids), "since": since, "until": until}))
+    async def find_activity(
+        self, user_ids: Sequence[UUID], since: datetime, until: datetime, store_id: UUID | None = None
+    ) -> dict[UUID, dict[str, Any]]:
+        """What users did in a time, perhaps in one store, by their ids: `events`, `days` with any, and when the `latest` was.
+
+        Who did nothing is left out.
+        """
+        of_store = "true" if store_id is None else "store_id = {store_id:UUID}"
+        query = f"{ACTIVITY} AND {of_store} AND {self._scope()} GROUP BY user_id"
+        store = {} if store_id is None else {"store_id": store_id}
+        rows = await self.clickhouse.fetch(query, self._bind({"user_ids": list(user_ids), "since": since, "until": until, **store}))
         return {row["user_id"]: row for row in rows}
+
+    async def find_product_activity(
+        self, products: Sequence[str], store_id: UUID, since: datetime, until: datetime
+    ) -> dict[str, dict[str, Any]]:
+        """How often products were looked at (`views`) and put into carts (`additions`) in a store, by the names that events give them."""
+        query = f"{SEEN_PRODUCTS} AND {self._scope()} GROUP BY product"
+        values = {"products": list(products), "store_id": store_id, "since": since, "until": until}
+        return {row["product"]: row for row in await self.clickhouse.fetch(query, self._bind(values))}
 
     async def count(self, where: Mapping[str, Any] | None = None) -> int:
         matching, values = self._matching(where)

@@ -58,6 +58,40 @@ class FeatureHistory(Created, table=True):
     ttl: int | None = model.column(None)
 
 
+class UserFeature(Created, table=True):
+    """A value that a feature of a store's shopper has had since `created_at`, until its next one; it expires `ttl` seconds later."""
+
+    __tablename__ = "user_features"
+    __table_args__ = (
+        CheckConstraint("ttl > 0", name="ttl_positive"),
+        Index("ix_user_features_latest", "user_id", "store_id", "name", "version", "created_at"),
+    )
+
+    user_id: UUID = model.reference("users.id", "CASCADE")
+    store_id: UUID = model.reference("stores.id", "CASCADE", index=True)
+    name: str = model.column(max_length=128)
+    value: Any = model.column(sa_type=JSON, nullable=False)
+    version: str = model.column("1.0", max_length=32)
+    ttl: int | None = model.column(None)
+
+
+class ProductFeature(Created, table=True):
+    """A value that a feature of a product in a store has had since `created_at`, until its next one; it expires `ttl` seconds later."""
+
+    __tablename__ = "product_features"
+    __table_args__ = (
+        CheckConstraint("ttl > 0", name="ttl_positive"),
+        Index("ix_product_features_latest", "product_id", "store_id", "name", "version", "created_at"),
+    )
+
+    product_id: UUID = model.reference("products.id", "CASCADE")
+    store_id: UUID = model.reference("stores.id", "CASCADE", index=True)
+    name: str = model.column(max_length=128)
+    value: Any = model.column(sa_type=JSON, nullable=False)
+    version: str = model.column("1.0", max_length=32)
+    ttl: int | None = model.column(None)
+
+
 class Notification(Created, table=True):
     """A message to a user; `read_at` is when it was first read."""
 

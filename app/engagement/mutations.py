@@ -1,13 +1,15 @@
 """Sending and reading notifications, and keeping webhooks."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import strawberry
 from strawberry import UNSET
 from strawberry.scalars import JSON
 
-from app.api.context import Info
+from app.api.context import Context, Info
 from app.api.inputs import IdInput
 from app.api.mutations import given, mutation, validated
 from app.api.permissions import mine, own, requires
@@ -16,12 +18,14 @@ from app.api.scalars import decode_id
 from app.core.errors import ErrorCode, UserError
 from app.engagement.features import FeatureStore
 from app.engagement.models import NotificationCreate, NotificationPriority, WebhookRequest, WebhookUpdate
+from app.engagement.subject_features import VERSION, Subject, SubjectFeatures
 from app.engagement.types import (
     DeletedWebhookPayload,
     FeaturesPayload,
     NotificationPayload,
     ReadNotificationsPayload,
     SentNotificationPayload,
+    SubjectFeaturesPayload,
     WebhookDeliveryPayload,
     WebhookPayload,
     WebhookSecretPayload,
@@ -35,6 +39,18 @@ KEEP = requires("webhooks:write")
 @strawberry.input
 class ComputeCartFeaturesInput:
     cart_id: strawberry.ID
+
+
+@strawberry.input
+class ComputeUserFeaturesInput:
+    user_id: strawberry.ID
+    store_id: strawberry.ID
+
+
+@strawberry.input
+class ComputeProductFeaturesInput:
+    product_id: strawberry.ID
+    store_id: strawberry.ID
 
 
 @strawberry.input
@@ -79,6 +95,32 @@ class EngagementMutation:
         found = await FeatureStore(repositories.unscoped).compute(id)
         features: list[Any] = list(found.features)
         return FeaturesPayload(features=features, unavailable=list(found.unavailable))
+
+    @mutation(
+        access=requires("features:write"),
+        rate=Rate("1200/hour"),
+        description="Compute the features of a shopper in a store now; who has neither cart nor order there has none.",
+    )
+    async def compute_user_features(self, info: Info, input: ComputeUserFeaturesInput) -> SubjectFeaturesPayload | None:
+        rows, store = info.context.repositories.unscoped.user_features, _own_store(info.context, input.store_id)
+        subject = decode_id(input.user_id, "User", "userId"), store
+        if not await rows.find_bases([subject]):
+            raise UserError(ErrorCode.NOT_FOUND, "the store has no shopper with this id", "userId")
+        unavailable = await SubjectFeatures(info.context.repositories.unscoped).compute_users([subject])
+        return await _computed(rows, subject, unavailable)
+
+    @mutation(
+        access=requires("features:write"),
+        rate=Rate("1200/hour"),
+        description="Compute the features of a product in a store now.",
+    )
+    async def compute_product_features(self, info: Info, input: ComputeProductFeaturesInput) -> SubjectFeaturesPayload | None:
+        rows, store = info.context.repositories.unscoped.product_features, _own_store(info.context, input.store_id)
+        subject = decode_id(input.product_id, "Product", "productId"), store
+        if not await rows.find_bases([subject], info.context.repositories.now()):
+            raise UserError(ErrorCode.NOT_FOUND, "the store sells no product with this id", "productId")
+        unavailable = await SubjectFeatures(info.context.repositories.unscoped).compute_products([subject])
+        return await _computed(rows, subject, unavailable)
 
     @mutation(
         access=requires("notifications:write"),
@@ -136,3 +178,18 @@ class EngagementMutation:
         context = info.context
         id = decode_id(input.id, "WebhookDelivery", "id")
         return WebhookDeliveryPayload(delivery=await context.services.webhooks.redeliver(context.repositories, id))
+
+
+def _own_store(context: Context, store_id: str) -> UUID:
+    """The key of a store that the viewer works for. Raises `UserError`."""
+    key = decode_id(store_id, "Store", "storeId")
+    if not context.viewer.sees_everything and context.viewer.store_id != key:
+        raise UserError(ErrorCode.NOT_FOUND, "you work for no store with this id", "storeId")
+    return key
+
+
+async def _computed(rows: Any, subject: Subject, unavailable: Sequence[str]) -> SubjectFeaturesPayload:
+    """What a subject's features in one store are now."""
+    id, store_id = subject
+    features = [feature for feature in await rows.find_latest(id, VERSION) if feature.store_id == store_id]
+    return SubjectFeaturesPayload(features=features, unavailable=list(unavailable))

@@ -10,7 +10,7 @@ from app.api.connection import Connection, connection, page_request
 from app.api.context import Info
 from app.api.permissions import mine, own, protected, requires
 from app.api.scalars import decode_id
-from app.engagement.types import Feature, Notification, NotificationFilter, Webhook, WebhookFilter
+from app.engagement.types import Feature, Notification, NotificationFilter, SubjectFeature, Webhook, WebhookFilter
 from app.execution.declarations import Listing
 
 OWN = Listing("notifications", NotificationFilter, CreatedOrder, (), None, "user_id")
@@ -47,6 +47,28 @@ class EngagementQuery:
     ) -> list[Feature]:
         id = decode_id(cart_id, "Cart", "cartId")
         found: list[Feature] = await info.context.repositories.features.find_by_cart_id(id, version, as_of)
+        return found
+
+    @strawberry.field(  # type: ignore[untyped-decorator]
+        description="The features of a shopper, in each store that the caller sees, that have not expired; with `asOf`, as they were then.",
+        **protected(own("features:read")),
+    )
+    async def user_features(
+        self, info: Info, user_id: strawberry.ID, version: str | None = None, as_of: datetime | None = None
+    ) -> list[SubjectFeature]:
+        id = decode_id(user_id, "User", "userId")
+        found: list[SubjectFeature] = await info.context.repositories.user_features.find_latest(id, version, as_of)
+        return found
+
+    @strawberry.field(  # type: ignore[untyped-decorator]
+        description="The features of a product, in each store that the caller sees, that have not expired; with `asOf`, as they were then.",
+        **protected(requires("features:read")),
+    )
+    async def product_features(
+        self, info: Info, product_id: strawberry.ID, version: str | None = None, as_of: datetime | None = None
+    ) -> list[SubjectFeature]:
+        id = decode_id(product_id, "Product", "productId")
+        found: list[SubjectFeature] = await info.context.repositories.product_features.find_latest(id, version, as_of)
         return found
 
     webhooks: Connection[Webhook] = connection(

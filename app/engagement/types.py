@@ -1,6 +1,7 @@
 """Notifications and webhooks as GraphQL shows them."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import strawberry
 from strawberry.scalars import JSON
@@ -15,6 +16,7 @@ from app.api.permissions import mine, own, requires
 from app.api.relations import to_connection, to_one
 from app.carts.types import Cart
 from app.engagement import models
+from app.engagement.subject_features import DESCRIPTIONS
 from app.stores.events import StoreEvent
 from app.stores.types import Store
 
@@ -43,6 +45,34 @@ class Feature(Node):
     created_at: datetime
     updated_at: datetime
     cart: Cart | None = to_one("carts", key="cart_id")
+
+
+@strawberry.type(description="A named value computed of a shopper or a product of one store.")
+class SubjectFeature:
+    name: str
+    value: JSON
+    version: str = strawberry.field(description="Of the way in which it is computed.")
+    ttl: int | None = strawberry.field(description="Seconds that it is good for; null: until it is computed again.")
+    created_at: datetime = strawberry.field(description="Since when it has this value.")
+    store: Store | None = to_one("stores", key="store_id")
+
+    @strawberry.field
+    @staticmethod
+    def description(root: strawberry.Parent[Any]) -> str | None:
+        return DESCRIPTIONS.get(root.name)
+
+    @strawberry.field
+    @staticmethod
+    def expires_at(root: strawberry.Parent[Any]) -> datetime | None:
+        return _expires_at(root.created_at, root.ttl)
+
+
+@strawberry.type
+class SubjectFeaturesPayload(Payload):
+    features: list[SubjectFeature] = strawberry.field(default_factory=list)
+    unavailable: list[str] = strawberry.field(
+        default_factory=list, description="Names of features that could not be computed now, since the events cannot be reached."
+    )
 
 
 @strawberry.type

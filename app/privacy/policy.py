@@ -113,6 +113,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "feature_history": erased("What was computed of your carts earlier.", Through("feature_id", "features")),
     "feature_requests": erased("Carts of yours of which something is to be computed.", OF_CART),
     "features": erased("What is computed of your carts, to foresee what shoppers will do.", OF_CART),
+    "user_features": erased("What is computed of you as a shopper, to foresee what shoppers will do."),
     "recovery_events": Policy(
         (
             Clear(USER, ("recipient_hash", "outcome", "metadata")),
@@ -170,6 +171,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     # Of nobody
     "stores": nobodys("name", "domain", "url"),
     "store_settings": nobodys("timezone", "language", "config"),
+    "product_features": nobodys("name", "value", "version"),
     "reports": nobodys("type", "parameters", "data", "url", "error"),
     "config": nobodys("key", "value", "description"),
     "roles": nobodys("name", "display_name", "description", "category"),

@@ -26,7 +26,7 @@ MEDIA_TYPES: Final[Mapping[ReportFormat, str]] = {
     ReportFormat.JSON: "application/json",
     ReportFormat.PARQUET: "application/vnd.apache.parquet",
 }
-TEXT, WHOLE, MOMENT = pa.string(), pa.int64(), pa.timestamp("us", tz="UTC")
+TEXT, WHOLE, NUMBER, MOMENT = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
 FIELDS: Final[Mapping[ReportType, Mapping[str, pa.DataType]]] = {
     ReportType.SALES: {
         "id": TEXT,
@@ -54,6 +54,11 @@ FIELDS: Final[Mapping[ReportType, Mapping[str, pa.DataType]]] = {
         **dict.fromkeys(("created_at", "sent_at", "opened_at", "recovered_at"), MOMENT),
         "currency": TEXT,
         "recovered_amount": TEXT,
+    },
+    ReportType.FEATURES: {
+        **dict.fromkeys(("subject", "subject_id", "name", "version", "value"), TEXT),
+        "number": NUMBER,
+        "computed_at": MOMENT,
     },
 }
 

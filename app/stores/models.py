@@ -43,12 +43,13 @@ class ReportStatus(StrEnum):
 
 
 class ReportType(StrEnum):
-    """What a report lists: orders, carts, what was sold of each product, attempts to win back carts."""
+    """What a report lists: orders, carts, what was sold of each product, attempts to win back carts, features of carts and products."""
 
     SALES = "SALES"
     CARTS = "CARTS"
     PRODUCTS = "PRODUCTS"
     RECOVERY = "RECOVERY"
+    FEATURES = "FEATURES"
 
 
 class ReportFormat(StrEnum):

@@ -19,7 +19,10 @@ from app.stores import models
 
 strawberry.enum(models.StoreStatus, description="Whether a store sells.")
 strawberry.enum(models.ReportStatus, description="How far a report is.")
-strawberry.enum(models.ReportType, description="Orders, carts, what was sold of each product, or attempts to win back carts.")
+strawberry.enum(
+    models.ReportType,
+    description="Orders, carts, what was sold of each product, attempts to win back carts, or features as they were at the time's end.",
+)
 strawberry.enum(models.ReportFormat, description="The form of a report's file.")
 
 

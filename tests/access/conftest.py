@@ -93,6 +93,15 @@ async def _settle(world: World) -> None:
     world.victims["UserEvent"] = await world.event(victim, CLOSED)
     feature = {"name": "user_interaction", "value": f'"{MARK}"', "description": MARK}
     world.victims["Feature"] = await world.insert("features", cart_id=key(cart), **feature)
+    await _settle_features(world, victim, product)
+
+
+async def _settle_features(world: World, victim: Person, product: str) -> None:
+    """What is computed of the victim, and of a product that nobody else may see."""
+    for table, subject in (("user_features", victim.own["User"]), ("product_features", product)):
+        column = f"{table.split('_')[0]}_id"
+        insert = f"insert into {table} ({column}, store_id, name, value) values ($1, $2, $3, $4)"
+        await world.connection.execute(insert, key(subject), key(world.public[CLOSED]), f"{MARK} feature", f'"{MARK}"')
 
 
 async def _settle_quality(world: World) -> None:

@@ -391,6 +391,15 @@ async def _computed_cart(world: World, _: Person) -> dict[str, Any]:
     return {"cartId": await world.cart(world.victim, HARBOUR, world.public["Product"])}
 
 
+async def _computed_user(world: World, _: Person) -> dict[str, Any]:
+    await world.cart(world.victim, HARBOUR, world.public["Product"])
+    return {"userId": world.victim.own["User"], "storeId": world.public[HARBOUR]}
+
+
+async def _computed_product(world: World, _: Person) -> dict[str, Any]:
+    return {"productId": await world.product(HARBOUR), "storeId": world.public[HARBOUR]}
+
+
 async def _schedule(world: World, _: Person) -> dict[str, Any]:
     return {"id": await world.insert("quality_schedules", table_name="users", check_type="NULL_CHECK", column_name="email")}
 
@@ -418,6 +427,10 @@ ATTACKS = {
     "updateQualitySchedule.input.id": [Attack(_changed_schedule, "administrator")],
     "deleteQualitySchedule.input.id": [Attack(_schedule, "administrator")],
     "computeCartFeatures.input.cartId": [Attack(_computed_cart)],
+    "computeUserFeatures.input.userId": [Attack(_computed_user, "administrator")],
+    "computeUserFeatures.input.storeId": [Attack(_computed_user, "administrator")],
+    "computeProductFeatures.input.productId": [Attack(_computed_product, "administrator")],
+    "computeProductFeatures.input.storeId": [Attack(_computed_product, "administrator")],
     "sendNotification.input.userId": [Attack(_sent_notification, "administrator")],
     "markNotificationAsRead.input.id": [Attack(_read_notification)],
     "createWebhook.input.storeId": [Attack(_new_webhook, "administrator")],

@@ -41,6 +41,9 @@ REACHED_THROUGH_A_PARENT = {
     "order_events",
     "inventory_movements",
     "feature_history",
+    "data_exports",
+    "user_features",
+    "product_features",
 }
 
 Insert = Callable[..., Awaitable[UUID]]
@@ -57,6 +60,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "cart_items",
         "carts",
         "config",
+        "data_exports",
         "event_spool",
         "feature_history",
         "feature_requests",
@@ -71,6 +75,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "order_items",
         "orders",
         "payments",
+        "product_features",
         "product_stores",
         "products",
         "provider_events",
@@ -91,6 +96,7 @@ def test_the_specification_s_entities_have_tables() -> None:
         "stores",
         "test_charges",
         "test_refunds",
+        "user_features",
         "user_sessions",
         "users",
         "verifications",

@@ -63,7 +63,7 @@ async def test_queries_of_the_sketch_are_compiled(both: Both, name: str) -> None
     await _assert_compiled(both, text, {key: value for key, value in variables.items() if f"${key}" in text})
 
 
-RESOLVED = {"userEvents", "analytics", "features", "notifications", "failedQualityChecks"}
+RESOLVED = {"userEvents", "analytics", "features", "userFeatures", "productFeatures", "notifications", "failedQualityChecks"}
 """Root fields that only their resolvers can read: of what is not in PostgreSQL, and with arguments that neither rows nor lists have."""
 
 

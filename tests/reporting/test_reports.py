@@ -53,12 +53,22 @@ FILL = """
         from carts where total > 9;
 """
 
+FEATURES = """
+    insert into features (cart_id, name, value, version, revision, created_at, updated_at)
+        select id, 'item_count', '3', '1.0', 3, created_at, created_at + interval '2 years' from carts where store_id = :store::uuid;
+    insert into feature_history (feature_id, revision, value, created_at)
+        select id, n, to_jsonb(n), created_at + (n - 1) * interval '20 days' from features, generate_series(1, 3) as n;
+    insert into product_features (product_id, store_id, name, version, value, created_at)
+        select id, store, 'badge', '1.0', to_jsonb(repeat('x', n)), timestamptz '2026-01-10T00:00Z' + n * interval '20 days'
+        from products, generate_series(0, 4) as n, unnest(array[:store, :other]::uuid[]) as store;
+"""
+
 
 @pytest.fixture
 async def store(repositories: Repositories, database: Database) -> UUID:
     """A store with orders, carts and recoveries; a fifth of the orders are another store's."""
     ids = [(await repositories.stores.create_with_settings(StoreCreate(name="Tea", domain=f"{name}.example.com"))).id for name in "ab"]
-    await database.execute_script(FILL.replace(":store", f"'{ids[0]}'").replace(":other", f"'{ids[1]}'"))
+    await database.execute_script((FILL + FEATURES).replace(":store", f"'{ids[0]}'").replace(":other", f"'{ids[1]}'"))
     return ids[0]
 
 
@@ -156,6 +166,28 @@ async def test_pages_miss_and_repeat_nothing(repositories: Repositories, databas
     for type in ReportType:
         whole = [row["id"] async for rows in pages(database, type, values) for row in rows]
         assert [row["id"] async for rows in pages(database, type, values, size=3) for row in rows] == whole != []
+
+
+async def test_features_are_as_they_were_at_the_end_and_nothing_of_them_is_from_later(
+    repositories: Repositories, database: Database, store: UUID, tmp_path: Path
+) -> None:
+    report = await made(reports_in(tmp_path, repositories), store, "FEATURES", "PARQUET")
+    table = pq.read_table(tmp_path / "reports" / report.url)
+    assert [str(field.type) for field in table.schema] == ["string"] * 5 + ["double", "timestamp[us, tz=UTC]"]
+    rows = table.to_pylist()
+    async with database.connection() as connection:
+        carts = await connection.fetch("select id, created_at from carts where store_id = $1", store)
+        products = await connection.fetch("select id from products")
+    expected: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for cart in carts:
+        # Values come 0, 20 and 40 days after the cart; the report's time ends on day 59.
+        last = max(n for n in (1, 2, 3) if cart["created_at"] + (n - 1) * timedelta(days=20) < END)
+        expected["cart", str(cart["id"])] = ("item_count", str(last), float(last), cart["created_at"] + (last - 1) * timedelta(days=20))
+    for product in products:
+        expected["product", str(product["id"])] = ("badge", '"xx"', None, datetime(2026, 2, 19, tzinfo=UTC))
+    found = {(row["subject"], row["subject_id"]): (row["name"], row["value"], row["number"], row["computed_at"]) for row in rows}
+    assert found == expected
+    assert len(rows) == len(expected) == report.row_count
 
 
 async def test_cells_that_a_spreadsheet_would_compute_are_texts(repositories: Repositories, store: UUID, tmp_path: Path) -> None:

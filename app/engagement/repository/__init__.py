@@ -2,6 +2,7 @@
 
 from app.engagement.repository.features import FeatureRepository
 from app.engagement.repository.messages import NotificationRepository
+from app.engagement.repository.subject_features import ProductFeatureRepository, UserFeatureRepository
 from app.engagement.repository.webhooks import MAX_WEBHOOKS, Attempted, WebhookDeliveryRepository, WebhookRepository
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "Attempted",
     "FeatureRepository",
     "NotificationRepository",
+    "ProductFeatureRepository",
+    "UserFeatureRepository",
     "WebhookDeliveryRepository",
     "WebhookRepository",
 ]
