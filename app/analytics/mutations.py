@@ -16,7 +16,7 @@ from app.api.errors import RateLimited
 from app.api.mutations import mutation
 from app.api.permissions import published
 from app.core.errors import ErrorCode, UserError
-from app.engagement.models import FeatureCreate
+from app.engagement.models import HAPPENED_AT, FeatureCreate
 
 MOST_EVENTS: Final = 500
 INTERACTION: Final = "user_interaction"
@@ -47,7 +47,8 @@ class AnalyticsMutation:
 
 
 async def _tell_carts(context: Context, events: Sequence[UserEventCreate]) -> None:
-    """Note with each cart of the sender's that an event names what happened last (specification, analytics integration).
+    """Note with each cart of the sender's that an event names what happened last, by the events' own time (specification, analytics
+    integration), in whatever order they arrive.
 
     Before the events are stored: noting it once more when they are sent again changes nothing.
     """
@@ -56,5 +57,9 @@ async def _tell_carts(context: Context, events: Sequence[UserEventCreate]) -> No
         return
     carts: list[Any] = await context.repositories.carts.find_by_ids(list(named))
     own: list[UUID] = sorted(cart.id for cart in carts if cart is not None and cart.user_id == context.viewer.user_id)
-    features = [FeatureCreate(cart_id=id, name=INTERACTION, value=named[id].event_type, description="What happened last.") for id in own]
-    await context.repositories.unscoped.features.create_many(features)
+    await context.repositories.unscoped.features.note_latest([_interaction(id, named[id]) for id in own])
+
+
+def _interaction(cart_id: UUID, event: UserEventCreate) -> FeatureCreate:
+    happened = {HAPPENED_AT: event.timestamp.isoformat()}
+    return FeatureCreate(cart_id=cart_id, name=INTERACTION, value=event.event_type, description="What happened last.", metadata=happened)

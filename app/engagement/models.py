@@ -16,6 +16,9 @@ from app.stores.events import StoreEvent
 ITEM_COUNT = "item_count"
 """The feature that every computation of a cart's features gives."""
 
+HAPPENED_AT = "happenedAt"
+"""In the metadata of a feature: when what it tells of happened."""
+
 
 class NotificationPriority(StrEnum):
     LOW = "LOW"

@@ -6,7 +6,7 @@ from typing import Any
 from app.carts.repository import FeatureRequestRepository
 from app.core.security import Viewer
 from app.engagement.features import FeatureStore
-from tests.shop import Shop
+from tests.shop import Shop, ids
 
 SETTLED = "update feature_requests set requested_at = requested_at - interval '10 seconds', claimed_until = null"
 
@@ -69,3 +69,18 @@ async def test_a_worker_that_dies_leaves_its_claim_to_others(shop: Shop) -> None
     await shop.database.execute_script("update feature_requests set claimed_until = now() - interval '1 second'")
     assert await FeatureStore(shop.repositories).compute_requested() == 1
     assert await count_of(shop, cart) == 1
+
+
+async def test_a_new_cart_asks_once_by_the_change_that_puts_something_into_it(shop: Shop) -> None:
+    def asked() -> float | None:
+        labels = {"entity": "feature_requests", "operation": "add", "result": "success"}
+        return shop.repositories.metrics.registry.get_sample_value("repository_operation_seconds_count", labels)
+
+    shopper, product = await shop.viewer(), await shop.product()
+    await shop.cart(shopper)
+    assert asked() is None, "nothing is in it"
+    other = await shop.viewer()
+    for expected in (1, 2):
+        await shop.change(other, "addToCart", "cart { id }", **ids(productId=product))
+        assert asked() == expected
+    assert await shop.repositories.of(FeatureRequestRepository).count() == 1

@@ -200,6 +200,13 @@ async def test_an_event_that_names_ones_own_cart_is_its_feature(visitor: Caller,
     await track(users["robin"], {"eventType": "CHECKOUT", "metadata": {"cartId": str(carts["robin"])}})
     await track(visitor, {"eventType": "ANONYMOUS", "metadata": {"cartId": mine}})
     await track(owner, {"eventType": "STAFF", "metadata": {"cartId": mine}})
+    await track(users["robin"], {"eventType": "LATE", "timestamp": ago(minutes=3), "metadata": {"cartId": mine}})
     assert await features() == {"robin": '"CHECKOUT"'}
+    assert len(await found(owner)) == 10
+
+    # All at once, in no order.
+    steps = [8 * k % 21 for k in range(1, 21)]
+    events = [{"eventType": f"STEP_{n}", "timestamp": ago(seconds=-n), "metadata": {"cartId": mine}} for n in steps]
+    await asyncio.gather(*(track(users["robin"], event) for event in events))
+    assert await features() == {"robin": '"STEP_20"'}
     await connection.close()
-    assert len(await found(owner)) == 9

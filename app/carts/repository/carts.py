@@ -58,11 +58,13 @@ class CartRepository(StatusRepository[Cart]):
         return cart_rows(table, viewer, "write")
 
     async def _wrote(self, statement: Statement, rows: Sequence[Any]) -> None:
-        """What is computed of a cart is to be computed again, by the transaction that changes it."""
+        """What is computed of a cart is to be computed again, by the transaction that changes it. Of a new, empty one nothing is."""
         await super()._wrote(statement, rows)
         kind, table = statement.change or ("", "")
-        if rows and table == self.entity and kind in (Kind.INSERT, Kind.UPDATE):
-            await self.repositories.unscoped.of(FeatureRequestRepository).add([row.id for row in rows])
+        if table == self.entity and kind in (Kind.INSERT, Kind.UPDATE):
+            changed = [row.id for row in rows if kind == Kind.UPDATE or row.total]
+            if changed:
+                await self.repositories.unscoped.of(FeatureRequestRepository).add(changed)
 
     async def find_by_user(self, user_id: UUID) -> list[Cart]:
         return await self.find_many({"user_id": user_id}, NEWEST_FIRST)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
+    cast,
     exists,
     func,
     insert,
@@ -24,10 +25,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.carts.models import Cart, CartItem, FeatureRequest
 from app.core.batch import KEY
 from app.core.errors import ErrorCode
+from app.core.model import TIMESTAMP
 from app.core.repository import Repository, as_values
 from app.core.scope import own_or_of_store
 from app.core.security import ViewerKind
-from app.engagement.models import ITEM_COUNT, Feature, FeatureHistory
+from app.engagement.models import HAPPENED_AT, ITEM_COUNT, Feature, FeatureCreate, FeatureHistory
 
 CARTS = Cart.__table__  # type: ignore[attr-defined]
 ITEMS = CartItem.__table__  # type: ignore[attr-defined]
@@ -56,8 +58,14 @@ class FeatureRepository(Repository[Feature]):
 
         A value that stays and does not expire is no new revision.
         """
-        given = sorted((as_values(row) for row in rows), key=lambda row: (str(row["cart_id"]), row["name"], row["version"]))
-        return await self.rows(self.statement("upsert_many", self._upsert), records=given) if given else []
+        return await self._upserted(rows, latest=False)
+
+    async def note_latest(self, rows: Sequence[FeatureCreate]) -> list[Feature]:
+        """As `create_many`, but of what happened (`HAPPENED_AT` in the metadata) the latest stays, in whatever order it is told.
+
+        Gives those that were written.
+        """
+        return await self._upserted(rows, latest=True)
 
     async def may_write(self, cart_id: UUID) -> bool:
         """Whether the viewer may write features of a cart, which is there."""
@@ -96,6 +104,11 @@ class FeatureRepository(Repository[Feature]):
 
     async def clear_cart_features(self, cart_id: UUID) -> int:
         return await self.delete_many({"cart_id": cart_id})
+
+    async def _upserted(self, rows: Sequence[BaseModel | Mapping[str, Any]], *, latest: bool) -> list[Feature]:
+        given = sorted((as_values(row) for row in rows), key=lambda row: (str(row["cart_id"]), row["name"], row["version"]))
+        statement = self.statement(("upsert_many", latest), lambda: self._upsert(latest=latest))
+        return await self.rows(statement, records=given) if given else []
 
     def _of_cart(self, *, any_version: bool, then: bool) -> Select[Any]:
         columns = self.table.c
@@ -149,13 +162,15 @@ class FeatureRepository(Repository[Feature]):
         counts = (select(func.count()).select_from(part).scalar_subquery().label(part.name) for part in (lacking, asked))
         return select(last.label("last"), *counts)
 
-    def _upsert(self) -> Any:
+    def _upsert(self, *, latest: bool) -> Any:
         """The time is read once the row is locked, so revisions of one feature follow each other in time as well."""
         rows = upsert(self.table).from_select([*WRITTEN, "updated_at"], self._records(WRITTEN, func.clock_timestamp()))
         new = self.table.c.value.is_distinct_from(rows.excluded.value) | rows.excluded.ttl.is_not(None)
         replaced = {name: rows.excluded[name] for name in ("value", "description", "ttl", "metadata")}
         stamped = {"updated_at": func.clock_timestamp(), "revision": self.table.c.revision + case((new, 1), else_=0)}
-        written = rows.on_conflict_do_update(index_elements=["cart_id", "name", "version"], set_={**replaced, **stamped})
+        known, told = (_happened_at(columns) for columns in (self.table.c, rows.excluded))
+        newer = known.is_(None) | (known <= told) if latest else None
+        written = rows.on_conflict_do_update(index_elements=["cart_id", "name", "version"], set_={**replaced, **stamped}, where=newer)
         former: Any = literal_column("old.revision").label("former")
         changed = written.returning(*self.table.c, former).cte("changed")
         fresh = select(changed.c.id, changed.c.revision, changed.c.value, changed.c.ttl, changed.c.updated_at).where(
@@ -163,3 +178,7 @@ class FeatureRepository(Repository[Feature]):
         )
         noted = insert(HISTORY).from_select(["feature_id", "revision", "value", "ttl", "created_at"], fresh).cte("noted")
         return select(*(changed.c[name] for name in self.columns)).add_cte(noted)
+
+
+def _happened_at(columns: Any) -> ColumnElement[Any]:
+    return cast(func.jsonb_extract_path_text(columns["metadata"], HAPPENED_AT), TIMESTAMP)
