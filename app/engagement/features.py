@@ -12,6 +12,7 @@ ClickHouse is asked before the transaction. While it is away the other features 
 could not be.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp
@@ -82,10 +83,11 @@ def cart_features(basis: Any, score: float | None, version: str = VERSION) -> li
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Computes features. Repositories are the system's."""
+    """Computes features. Repositories are the system's. `on_settled` is told of carts that have changed and settled, maybe repeatedly."""
 
     repositories: Any
     version: str = VERSION
+    on_settled: Callable[[FeatureRequest], Awaitable[None]] | None = None
 
     async def compute(self, cart_id: UUID) -> Computed:
         """Compute and write the features of a cart. Raises `NotFound`."""
@@ -120,6 +122,8 @@ class FeatureStore:
     async def _answer(self, requests: FeatureRequestRepository, request: FeatureRequest) -> None:
         """What cannot be computed now stays requested, and is tried again when its claim has ended."""
         try:
+            if self.on_settled is not None:
+                await self.on_settled(request)
             computed = await self.compute(request.cart_id)
         except NotFound:
             await requests.done(request)

@@ -1,5 +1,6 @@
 """What happens to orders and carts becomes events of the platform's own, each once however often the outbox's jobs run."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,12 +14,16 @@ from app.analytics.periods import Period
 from app.analytics.replay import replay
 from app.api.scalars import encode_id
 from app.carts.recovery import Recovery
+from app.carts.repository import FeatureRequestRepository
 from app.core.clickhouse import ClickHouse
 from app.core.paging import PageRequest
+from app.engagement.features import FeatureStore
+from app.engagement.recomputing import Recomputation
 from app.orders.models import OrderStatus
 from app.repositories import Repositories
 from app.stores.events import COUNTED_JOB, HAPPENED_JOB
 from app.worker import make_happenings
+from tests.engagement.test_feature_requests import SETTLED
 from tests.shop import Shop, ids
 
 
@@ -64,6 +69,83 @@ async def test_a_cart_is_counted_when_it_is_made_and_not_when_it_changes(shop: S
     now = counted.now()
     figures = await counted.analytics.overview(Period(now - timedelta(hours=1), now + timedelta(hours=1)))
     assert (figures.carts, figures.orders) == (1, 0)
+
+
+async def changes(repositories: Repositories) -> list[UserEvent]:
+    """What carts that changed have become in ClickHouse, once they have settled and two workers have looked after them."""
+    await repositories.database.execute_script(SETTLED)
+    store = FeatureStore(repositories, on_settled=PlatformEvents(repositories).tell_changed)
+    await asyncio.gather(*(store.compute_requested() for _ in range(2)))
+    await replay(repositories)
+    found = await repositories.user_events.find_page(PageRequest(first=100, where={"event_type": "CART_UPDATED"}))
+    return list(found.nodes)
+
+
+async def test_a_cart_that_has_changed_is_told_of_once_when_it_has_settled(shop: Shop, counted: Repositories) -> None:
+    viewer, cup, pot = await shop.viewer(), await shop.product("2.50"), await shop.product("30.00")
+    await shop.cart(viewer, (cup, 1))
+    assert await changes(counted) == [], "it was made"
+    cart = await shop.cart(viewer, *[(cup, 1)] * 9, (pot, 1))
+    assert len(await jobs(shop, COUNTED_JOB)) == 1, "no change is a job"
+    await shop.database.execute_script(SETTLED)
+    requests = shop.repositories.of(FeatureRequestRepository)
+    [dying] = await requests.claim(1)
+    for _ in range(2):
+        await PlatformEvents(counted).tell_changed(dying)
+
+    [event] = await changes(counted)
+
+    await PlatformEvents(counted).tell_changed(dying)
+    await replay(counted)
+    assert await changes(counted) == [event]
+    assert await counted.user_events.count({"event_type": "CART_UPDATED"}) == 1
+    lines = sorted(event.metadata.pop("items"), key=lambda line: line["quantity"])
+    assert lines == [
+        {"productId": encode_id("Product", pot.id), "quantity": 1, "price": "30.00"},
+        {"productId": encode_id("Product", cup.id), "quantity": 10, "price": "2.50"},
+    ]
+    assert event.metadata == {"cartId": encode_id("Cart", cart.id), "total": "55.00", "currency": "USD"}
+    told = (event.source, event.store_id, event.user_id, event.timestamp)
+    assert told == (EventSource.PLATFORM, shop.store.id, viewer.user_id, cart.updated_at)
+
+    await shop.cart(viewer, (pot, 1))
+    assert len(await changes(counted)) == 2
+    await shop.order(viewer, (cup, 1))
+    assert len(await changes(counted)) == 2, "it was ordered"
+
+
+async def test_a_cart_is_not_told_of_where_it_is_asked_for_without_a_change(shop: Shop, counted: Repositories) -> None:
+    viewer, tea = await shop.viewer(), await shop.product()
+    await shop.cart(viewer, (tea, 1))
+    await shop.cart(viewer, (tea, 1))
+    async with shop.database.connection() as connection:
+        await connection.execute("update carts set updated_at = now() - interval '11 minutes'; delete from feature_requests")
+    await FeatureStore(counted, "0.9").compute((await shop.cart(viewer)).id)
+    await Recomputation(counted).run()
+    assert await shop.repositories.of(FeatureRequestRepository).count() == 1
+    assert await changes(counted) == []
+
+
+async def test_a_cart_that_changes_while_it_is_looked_at_is_told_of_as_it_is_in_the_end(shop: Shop, counted: Repositories) -> None:
+    """Shoppers change their carts while workers tell of them: an event never has the lines of one version and the total of another."""
+    viewer, tea = await shop.viewer(), await shop.product("1.00")
+    await shop.cart(viewer, (tea, 1))
+    tell = PlatformEvents(counted).tell_changed
+    [request] = await shop.repositories.of(FeatureRequestRepository).find_many()
+
+    async def shopping() -> None:
+        for _ in range(15):
+            await shop.cart(viewer, (tea, 1))
+
+    async def telling() -> None:
+        for _ in range(15):
+            await tell(request)
+
+    await asyncio.gather(shopping(), telling(), telling())
+    found = await changes(counted)
+    told = [(event.metadata["total"], event.metadata["items"][0]["quantity"]) for event in found]
+    assert ("16.00", 16) in told
+    assert all(total == f"{quantity}.00" for total, quantity in told)
 
 
 async def test_an_order_is_told_of_when_it_is_placed_and_when_it_is_paid(shop: Shop, counted: Repositories) -> None:
