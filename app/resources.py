@@ -21,6 +21,7 @@ from app.core.errors import Unavailable
 from app.core.mail import ConsoleMailer, Mailer, NoMailer, SmtpMailer, SmtpServer
 from app.core.metrics import Metrics
 from app.core.pubsub import PostgresPubSub, PubSub, RedisPubSub
+from app.core.s3 import S3Storage
 from app.core.storage import LocalStorage, Storage
 from app.orders.provider import PaymentProvider
 from app.orders.stripe_provider import StripeProvider
@@ -89,7 +90,7 @@ async def open_resources(settings: Settings, *, migrate: bool = False, metrics: 
         stack.push_async_callback(changes.close)
         provider = make_provider(settings, repositories)
         stack.push_async_callback(provider.close)
-        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories, provider, LocalStorage(settings.data_dir))
+        yield Resources(settings, database, cache, metrics, clickhouse, changes, repositories, provider, open_storage(settings))
 
 
 def open_clickhouse(settings: Settings, metrics: Metrics, *, migrate: bool) -> ClickHouse:
@@ -116,6 +117,14 @@ def _migrated(engine: Engine) -> None:
     except migrations.MigrationError as error:
         log.error("clickhouse_not_migrated", reason=str(error))
         raise Unavailable("ClickHouse's tables are not those of this version") from error
+
+
+def open_storage(settings: Settings) -> Storage:
+    """Where files are kept that were made; a bucket is reached when first asked."""
+    if settings.storage_url is None:
+        return LocalStorage(settings.data_dir)
+    unfinished, secret = settings.data_dir / "unfinished", _plain(settings.storage_secret_access_key)
+    return S3Storage(settings.storage_url, unfinished, settings.storage_access_key_id, secret)
 
 
 def make_mailer(settings: Settings) -> Mailer:

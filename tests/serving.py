@@ -21,6 +21,7 @@ import httpx
 import uvicorn
 from sqlalchemy import make_url
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from app.main import Gateway
 from app.protocol import HTTPProtocol, WebSocketProtocol
@@ -145,7 +146,7 @@ class Listener(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: Starlette, **options: Any) -> AsyncIterator[str]:
+async def listening(app: ASGIApp, **options: Any) -> AsyncIterator[str]:
     """The address of a server in this process that serves a running application; with more of uvicorn's options."""
     protocols: Any = {"http": HTTPProtocol, "ws": WebSocketProtocol, "ws_per_message_deflate": False, "ws_max_size": 1_000_000}
     config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False, server_header=False, **protocols, **options)

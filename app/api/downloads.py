@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 
 from app.core.errors import ErrorCode, RepositoryError, UserError
 from app.core.leases import FileStatus
@@ -21,6 +22,7 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
+AWAY: Final = "Please try again in a minute."
 NOT_GOOD: Final = "This link is not good, or its time is over. Ask for another one."
 
 
@@ -57,15 +59,22 @@ class Downloads:
     storage: Storage
 
     async def answer(self, request: Request) -> Response:
-        """The file: 404 for a link that is not ours, is over or leads to none; 503 where the database is away."""
+        """The file: 404 for a link that is not ours, is over or leads to none; 503 where the database or the storage is away."""
         subject = self.seals.open(_purpose(self.kind), request.path_params["token"], self.repositories.now())
         try:
             row = None if subject is None else await self.repositories.of(self.kind.rows).find_by_id(UUID(subject))
         except RepositoryError:
-            return PlainTextResponse("Please try again in a minute.", 503, HEADERS)
+            return PlainTextResponse(AWAY, 503, HEADERS)
         if row is None or row.status != FileStatus.READY or row.url is None:
             return PlainTextResponse(NOT_GOOD, 404, HEADERS)
-        path = await self.storage.find(self.kind.path_of(row))
-        if path is None:
+        try:
+            found = await self.storage.find(self.kind.path_of(row))
+        except OSError:
+            return PlainTextResponse(AWAY, 503, HEADERS)
+        if found is None:
             return PlainTextResponse(NOT_GOOD, 404, HEADERS)
-        return FileResponse(path, headers=HEADERS, media_type=self.kind.media_type(row), filename=self.kind.titled(row))
+        title, media_type = self.kind.titled(row), self.kind.media_type(row)
+        if isinstance(found, Path):
+            return FileResponse(found, headers=HEADERS, media_type=media_type, filename=title)
+        told = {"Content-Length": str(found.size), "Content-Disposition": f'attachment; filename="{title}"'}
+        return StreamingResponse(found.chunks, headers={**HEADERS, **told}, media_type=media_type)

@@ -2,8 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that is kept elsewhere: its size in bytes, and what it holds, as it comes."""
+
+    size: int
+    chunks: AsyncIterator[bytes]
 
 
 class Storage(Protocol):
@@ -15,7 +25,7 @@ class Storage(Protocol):
     async def keep(self, path: Path, name: str) -> None:
         """Take a file that is whole, under a name; in place of what had it."""
 
-    async def find(self, name: str) -> Path | None:
+    async def find(self, name: str) -> Path | Stored | None:
         """The file of this name, if there is one."""
 
     async def remove(self, name: str) -> None:

@@ -3,13 +3,14 @@
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 SHORTEST_KEY = 32
+STORAGE_OPTIONS = ("endpoint", "region", "virtual_hosted_style_request")
 
 
 class Environment(StrEnum):
@@ -155,11 +156,22 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _storage_url(value: str) -> str:
+    example = "s3://bucket/folder?endpoint=https://minio.example.com&region=eu-central-1"
+    url = _split_url(value, ("s3",), example)
+    if url.hostname is None or url.netloc.lower() != url.hostname:
+        raise ValueError(f"must name a bucket, and no keys or port, like {example}")
+    if not parse_qs(url.query, keep_blank_values=True).keys() <= {*STORAGE_OPTIONS}:
+        raise ValueError(f"may have no other options than {', '.join(STORAGE_OPTIONS)}")
+    return value
+
+
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
 SecretKeys = Annotated[SecretStr, AfterValidator(_secret_keys)]
 Sender = Annotated[str, AfterValidator(_sender)]
+StorageUrl = Annotated[str, AfterValidator(_storage_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 ClickHouseUrl = Annotated[SecretStr, AfterValidator(_clickhouse_url)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]

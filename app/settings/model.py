@@ -24,6 +24,7 @@ from app.settings.kinds import (
     ResponseCacheMode,
     SecretKeys,
     Sender,
+    StorageUrl,
     TrustedDocumentsMode,
     lower_case,
 )
@@ -173,18 +174,21 @@ class Settings(BaseSettings):
         description="Events that may wait in PostgreSQL while ClickHouse is away.",
     )
 
-    report_lifetime: int = Field(
-        default=604_800, ge=3_600, le=31_536_000, description="Seconds that the file of a report is kept, in `DATA_DIR/reports`."
+    storage_url: StorageUrl | None = Field(
+        default=None,
+        description="S3, or what speaks as it, for reports and archives, as `s3://bucket/folder?endpoint=https://host&region=name`. "
+        "Not set: `DATA_DIR`, which processes on several hosts must share.",
     )
+    storage_access_key_id: str | None = Field(default=None, description="Key of the storage; not set: as the machine's own role.")
+    storage_secret_access_key: SecretStr | None = Field(default=None, description="The secret of that key.")
+    report_lifetime: int = Field(default=604_800, ge=3_600, le=31_536_000, description="Seconds that the file of a report is kept.")
     report_link_lifetime: int = Field(default=900, ge=10, le=86_400, description="Seconds that a link to a report or an archive is good.")
     report_max_rows: int = Field(default=1_000_000, ge=1, le=100_000_000, description="Rows that a report may have.")
     report_max_bytes: int = Field(
         default=1_073_741_824, ge=1_000, le=100_000_000_000, description="Bytes that the file of a report may have."
     )
 
-    export_lifetime: int = Field(
-        default=86_400, ge=3_600, le=2_592_000, description="Seconds that an archive of `exportMyData` is kept, in `DATA_DIR/exports`."
-    )
+    export_lifetime: int = Field(default=86_400, ge=3_600, le=2_592_000, description="Seconds that an archive of `exportMyData` is kept.")
     export_max_bytes: int = Field(default=1_073_741_824, ge=1_000, le=100_000_000_000, description="Bytes that such an archive may have.")
 
     request_timeout: float = Field(default=15, gt=0, le=600, description="Seconds that one request may take.")
@@ -344,6 +348,12 @@ class Settings(BaseSettings):
     def _manifest_is_there(self) -> Self:
         if self.trusted_documents is not TrustedDocumentsMode.OFF and self.trusted_documents_file is None:
             raise ValueError(f"TRUSTED_DOCUMENTS_FILE must name the manifest when TRUSTED_DOCUMENTS is {self.trusted_documents.value}")
+        return self
+
+    @model_validator(mode="after")
+    def _storage_keys_are_whole(self) -> Self:
+        if (self.storage_access_key_id is None) != (self.storage_secret_access_key is None):
+            raise ValueError("STORAGE_ACCESS_KEY_ID and STORAGE_SECRET_ACCESS_KEY go together")
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from app.api.downloads import Downloads, FileLinks
 from app.core.database import Database
 from app.core.errors import UserError
 from app.core.making import LEASE, MOST_ATTEMPTS
+from app.core.s3 import S3Storage
 from app.core.security import Viewer, ViewerKind
 from app.core.signing import Seals
-from app.core.storage import LocalStorage
+from app.core.storage import LocalStorage, Storage
 from app.reporting.forms import FIELDS
 from app.reporting.repository import pages
 from app.reporting.work import REPORTS, Reports
 from app.repositories import Repositories, create_repository_factory
 from app.stores.models import ReportRequest, ReportType, StoreCreate
+from tests.s3_server import KEY_ID, SECRET, s3_server
 
 BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 SEALS = Seals(["k" * 40])
@@ -244,7 +247,7 @@ async def test_a_link_leads_to_the_file_for_a_while(repositories: Repositories, 
     url, expires_at = links.link_to(report, repositories.now())
     assert timedelta(minutes=14) < expires_at - repositories.now() < timedelta(minutes=16)
     token = url.removeprefix("https://shop.example/reports/")
-    found = await answer(repositories, tmp_path, token)
+    found = await answer(repositories, LocalStorage(tmp_path), token)
     assert (found.status_code, found.content) == (200, (tmp_path / "reports" / str(report.url)).read_bytes())
     wanted = {
         "content-type": "text/csv; charset=utf-8",
@@ -254,10 +257,10 @@ async def test_a_link_leads_to_the_file_for_a_while(repositories: Repositories, 
     }
     assert {name: found.headers[name] for name in wanted} == wanted
     forged = [SEALS.seal("unsubscribe", report.id.hex), Seals(["x" * 40]).seal("report-download", report.id.hex), token[:-1], "x"]
-    assert [(await answer(repositories, tmp_path, other)).status_code for other in forged] == [404] * 4
+    assert [(await answer(repositories, LocalStorage(tmp_path), other)).status_code for other in forged] == [404] * 4
 
     later = create_repository_factory(database, repositories.cache, repositories.metrics, now=lambda: expires_at + timedelta(seconds=1))
-    assert (await answer(later, tmp_path, token)).status_code == 404
+    assert (await answer(later, LocalStorage(tmp_path), token)).status_code == 404
     old = create_repository_factory(database, repositories.cache, repositories.metrics, now=lambda: expires_at + timedelta(days=8))
     await reports_in(tmp_path, old).remove_old()
     assert files(tmp_path) == []
@@ -265,10 +268,37 @@ async def test_a_link_leads_to_the_file_for_a_while(repositories: Repositories, 
         links.link_to(await old.reports.get_by_id(report.id), old.now())
 
 
-async def answer(repositories: Repositories, folder: Path, token: str) -> httpx.Response:
-    app = Starlette(routes=[Route("/reports/{token}", Downloads(REPORTS, repositories, SEALS, LocalStorage(folder)).answer)])
+async def answer(repositories: Repositories, storage: Storage, token: str) -> httpx.Response:
+    app = Starlette(routes=[Route("/reports/{token}", Downloads(REPORTS, repositories, SEALS, storage).answer)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway") as http:
         return await http.get(f"/reports/{token}")
+
+
+async def test_a_report_in_a_bucket_is_made_again_after_a_broken_upload(repositories: Repositories, store: UUID, tmp_path: Path) -> None:
+    async with s3_server() as bucket:
+        storage = S3Storage(bucket.place(), tmp_path / "spool", KEY_ID, SECRET)
+        reports = Reports(repositories, storage, timedelta(days=7), 10**7, 10_000)
+        report = await requested(repositories, store, "SALES", "CSV")
+        bucket.is_away = True
+        with pytest.raises(OSError, match="did not take"):
+            await reports.make({"report": str(report.id)})
+        pending = await repositories.reports.get_by_id(report.id)
+        assert (pending.status, pending.url, bucket.objects, files(tmp_path)) == ("PENDING", None, {}, [])
+        bucket.is_away = False
+        await reports.make({"report": str(report.id)})
+
+        links = FileLinks(REPORTS, SEALS, "https://shop.example", timedelta(minutes=15))
+        url, expires_at = links.link_to(await repositories.reports.get_by_id(report.id), repositories.now())
+        token = url.removeprefix("https://shop.example/reports/")
+        found = await answer(repositories, storage, token)
+        assert (found.status_code, found.content) == (200, bucket.objects[f"shop/reports/{report.id}.csv"])
+        assert found.headers["content-disposition"] == 'attachment; filename="sales-2026-01-01-2026-03-01.csv"'
+        bucket.is_away = True
+        assert (await answer(repositories, storage, token)).status_code == 503
+        bucket.is_away = False
+        old = replace(repositories, now=lambda: expires_at + timedelta(days=8))
+        await Reports(old, storage, timedelta(days=7), 10**7, 10_000).remove_old()
+        assert bucket.objects == {}
 
 
 async def test_staff_have_reports_of_their_own_store_only(repositories: Repositories, store: UUID) -> None:
