@@ -65,10 +65,11 @@ class Insight:
         self._driver.get(f"{self._url}{query}")
 
     @threaded
-    def start(self) -> None:
-        """Begin as somebody new."""
+    def start(self, zone: str = "UTC") -> None:
+        """Begin as somebody new, by the clocks of a time zone."""
         self._driver.get("about:blank")
         self._command("Network.clearBrowserCookies")
+        self._command("Emulation.setTimezoneOverride", timezoneId=zone)
         log(self._driver, "browser")
         log(self._driver, "performance")
         self._driver.get(self._url)
@@ -107,6 +108,11 @@ class Insight:
         return [each.text for each in self._all(".error") if each.text]
 
     @threaded
+    def note(self) -> str:
+        """Whose clocks the page goes by."""
+        return self._all("main > .note")[0].text
+
+    @threaded
     def click(self, text: str, within: str = "body") -> None:
         (found,) = [each for each in self._all(f"{within} a, {within} button") if each.text.startswith(text)]
         found.click()
@@ -120,10 +126,6 @@ class Insight:
         """The stores to choose from, and whether there is a choice."""
         (select,) = self._all("select")
         return [option.text for option in self._all("option")], select.is_enabled()
-
-    @threaded
-    def back(self) -> None:
-        self._driver.back()
 
     @threaded
     def query(self) -> dict[str, list[str]]:

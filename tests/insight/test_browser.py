@@ -1,9 +1,11 @@
 """The insight page in a real browser, over the demo shop: what staff see of it is what the API says."""
 
 import json
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -11,8 +13,8 @@ import pytest
 from app.api import graphiql
 from app.seed.people import ADMINISTRATOR, ANALYST, SHOPPER
 from tests.insight.browsing import Insight
-from tests.live.shopping import Shopper, some_product
-from tests.serving import Caller
+from tests.live.shopping import Shopper, metric, some_product
+from tests.serving import Caller, eventually
 
 AXE = Path(graphiql.__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 PANELS = (
@@ -80,6 +82,10 @@ async def test_live_figures_change_as_things_happen(insight: Insight, shop: http
     await shopper.order(await shopper.fill_cart(await some_product(shopper)))
     await insight.wait_for("[aria-labelledby=live] dl", f"Orders\n{int(before['Orders']) + 1}")
     assert int((await insight.panel("live"))["figures"]["Carts"]) == int(before["Carts"]) + 1
+    await insight.click("Pause")
+    await insight.wait_for("[aria-labelledby=live] .note", "Paused")
+    await insight.click("Go on")
+    await insight.wait_for("[aria-labelledby=live] .note", "The five minutes until")
     await insight.assert_clean()
 
 
@@ -104,9 +110,19 @@ async def test_the_keyboard_reaches_every_control(insight: Insight) -> None:
     assert [each for each in reached if each["outline"] != "solid" or each["width"] != "3px"] == []
 
 
+def span(link: str, zone: str) -> tuple[time, time, int]:
+    """When the days of a panel's query begin and end by the clocks of a zone, and how many they are."""
+    variables = json.loads(parse_qs(urlsplit(link).query)["variables"][0])
+    start, end = (datetime.fromisoformat(variables[name]).astimezone(ZoneInfo(zone)) for name in ("from", "to"))
+    return start.time(), end.time(), (end.date() - start.date()).days
+
+
 async def test_range_and_store_are_in_the_address(insight: Insight) -> None:
+    await insight.start(zone="America/St_Johns")
     await signed_in(insight)
     everywhere = await insight.panel("overview")
+    assert "America/St_Johns, your browser's" in await insight.note()
+    assert span(everywhere["link"], "America/St_Johns") == (time(), time(), 30)
     await insight.click("7 days")
     await insight.choose_store("Cairn & Compass")
     await insight.loaded()
@@ -115,6 +131,7 @@ async def test_range_and_store_are_in_the_address(insight: Insight) -> None:
     assert chosen["days"] == ["7"]
     assert here["figures"] != everywhere["figures"]
     assert len((await insight.panel("conversion-over-time"))["rows"]) == 7
+    assert "Europe/London, the store's" in await insight.note()
 
     await insight.open(f"?days=7&store={chosen['store'][0]}")
     await insight.loaded()
@@ -140,16 +157,17 @@ async def test_a_panel_fails_and_recovers_by_itself(insight: Insight) -> None:
 
 async def test_an_empty_store_shows_zeros(insight: Insight, administrator: Caller) -> None:
     create = "mutation ($input: CreateStoreInput!) { createStore(input: $input) { store { id } userErrors { message } } }"
-    given = {"name": "Nothing Yet", "domain": "nothing-yet.example.com"}
+    settings = {"currency": "JPY", "timezone": "Asia/Tokyo"}
+    given = {"name": "Nothing Yet", "domain": "nothing-yet.example.com", "settings": settings}
     created = (await administrator.ask(create, input=given))["createStore"]
     assert created["userErrors"] == []
-    await insight.sign_in(ADMINISTRATOR)
-    await insight.loaded()
+    await signed_in(insight)
     await insight.choose_store("Nothing Yet")
     await insight.loaded()
-    overview = (await insight.panel("overview"))["figures"]
-    assert (overview["Orders placed"], overview["Conversion"], overview["Visits"]) == ("0", "\N{EN DASH}", "0")
-    assert overview["Revenue"].endswith("0.00")
+    overview = await insight.panel("overview")
+    assert {overview["figures"][name] for name in ("Visits", "Orders placed", "Carts abandoned")} == {"0"}
+    assert (overview["figures"]["Revenue"], overview["figures"]["Conversion"]) == ("\N{YEN SIGN}0", "\N{EN DASH}")
+    assert span(overview["link"], "Asia/Tokyo") == (time(), time(), 30)
     assert [row[1] for row in (await insight.panel("funnel"))["rows"]] == ["0"] * 4
     assert await insight.errors() == []
     await insight.assert_clean()
@@ -178,6 +196,23 @@ async def test_who_may_not_see_it_is_told_so(insight: Insight) -> None:
     await insight.wait_for("main", "events:read")
     await insight.click("Sign out")
     await insight.wait_for("main", "Sign in")
+
+
+async def test_whoever_signs_out_signs_in_again_undisturbed(insight: Insight, shop: httpx.AsyncClient) -> None:
+    await signed_in(insight)
+    await insight.wait_for("[aria-labelledby=live] dl", "Carts")
+    before = len(await insight.requests())
+    await insight.click("Sign out")
+    await insight.wait_for("form h2", "Sign in")
+
+    async def quiet() -> bool:
+        return await metric(shop, "live_subscriptions") == 0
+
+    await eventually(quiet)
+    await insight.sign_in(ANALYST)
+    await insight.loaded()
+    operations = len(PANELS) + len(("signOut", "viewer", "signIn", "viewer", "rights", "live"))
+    assert len(await insight.requests()) - before == operations
 
 
 async def test_a_session_that_has_ended_leads_back_to_the_form(insight: Insight, shop: httpx.AsyncClient) -> None:

@@ -28,17 +28,17 @@ export function bar(share: number): SVGElement {
   return picture;
 }
 
-/** A figure over time. `highest` is how the greatest value is written; the table below has every point. */
+/** A figure over time; `rows` is the table below it, which has every point. */
 export function chart(kind: "bars" | "line", name: string, points: Point[], write: (value: number) => string, rows: HTMLElement): HTMLElement {
   const most = Math.max(0, ...points.map(({ value }) => value ?? 0));
   const picture = svg("svg", { viewBox: `0 0 ${points.length} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-  picture.setAttribute("aria-label", `${name}, ${points[0]?.label} to ${points.at(-1)?.label}, at most ${write(most)}. The table below has every day.`);
+  picture.setAttribute("aria-label", `${name}, ${points[0]?.label} to ${points.at(-1)?.label}, highest ${write(most)}. The table below has every day.`);
   const top = (value: number) => HEIGHT - (most ? (value / most) * (HEIGHT - 2) : 0);
   picture.append(...(kind === "bars" ? bars(points, top) : [line(points, top)]), ...points.map(column));
   return h(
     "figure",
     {},
-    h("figcaption", {}, name, h("span", { class: "most" }, `at most ${write(most)}`)),
+    h("figcaption", {}, name, h("span", { class: "most" }, `highest: ${write(most)}`)),
     picture,
     h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, points[0]?.label ?? ""), h("span", {}, points.at(-1)?.label ?? "")),
     h("details", {}, h("summary", {}, "As a table", hidden(`: ${name}`)), rows),

@@ -14,8 +14,13 @@ import { signInForm } from "./sign_in";
 
 const page = document.getElementById("page")!;
 
+/** Ends whatever the page loads and listens to. */
+let running = new AbortController();
+
 /** Show what the visitor may see. `focus`: somebody has just acted, and goes on from the page's heading. */
 async function open(focus = false): Promise<void> {
+  running.abort();
+  window.onpopstate = null;
   try {
     const { me, stores } = await ask(documents.viewer);
     if (me === null) return show(focus, signInForm(() => void open(true)));
@@ -49,6 +54,7 @@ function forbidden(error: Failure): HTMLElement {
 
 function signOutButton(): HTMLElement {
   const leave = async () => {
+    running.abort(); // or the end of the session would be news to what still listens
     await ask(documents.signOut).catch(() => null);
     await open(true);
   };
@@ -56,7 +62,6 @@ function signOutButton(): HTMLElement {
 }
 
 function dashboard(me: Viewer, stores: Shop[], focus: boolean): void {
-  let running = new AbortController();
   const grid = h("div", { class: "grid" });
   const zone = h("p", { class: "note" });
   const ranges = h("nav", { "aria-label": "Range" });
@@ -76,12 +81,7 @@ function dashboard(me: Viewer, stores: Shop[], focus: boolean): void {
     select.value = choice.store?.id ?? "";
     ranges.replaceChildren(...RANGES.map((days) => rangeLink({ ...choice, days }, choice.days === days, go)));
     zone.textContent = `Days and times are those of ${scope.zone}, ${choice.store?.settings ? "the store's" : "your browser's"} time zone.`;
-    grid.replaceChildren(livePanel(scope, signedOut), ...panels.map((panel) => panel(scope, signedOut)));
-  }
-
-  function signedOut() {
-    running.abort();
-    void open(true);
+    grid.replaceChildren(...[livePanel, ...panels].map((panel) => panel(scope, () => void open(true))));
   }
 
   const refresh = h("button", { type: "button", click: draw }, "Refresh");
