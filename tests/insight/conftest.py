@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from selenium import webdriver
@@ -21,16 +22,31 @@ __all__ = ["chromium"]
 NOBODY = "http://127.0.0.1:9"
 """Where no ClickHouse is."""
 
+WON_BACK = """
+    insert into recovery_events (cart_id, store_id, event_type, status, sent_at, recovered_at, recovered_amount, currency)
+    select id, store_id, 'cart_abandoned', 'RECOVERED', now(), now(), 1091.9, currency from carts where status = 'ABANDONED' limit 1
+"""
+
 
 @asynccontextmanager
 async def selling(postgres: str, demo: str, **given: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway over the demo shop, one of whose carts has been won back."""
     async with (
         fresh_database(postgres, demo) as dsn,
+        connected(dsn) as connection,
         running_app(settings_for(dsn, **given)) as app,
         listening(app) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as http,
     ):
+        await connection.execute(WON_BACK)
         yield http
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn, timeout=10)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,10 @@ async def test_staff_sign_in_and_see_what_the_api_says(insight: Insight, adminis
     rows = panels["revenue-over-time"]["rows"]
     assert (len(rows), [row[1] for row in rows if row[1] != "$0.00"]) == (30, sold)
     assert panels["abandoned-carts"]["figures"]["Abandoned now"] == str(told["abandoned-carts"]["abandoned"]["totalCount"])
+    assert (panels["abandoned-carts"]["figures"]["Recovered"], panels["abandoned-carts"]["figures"]["Recovery rate"]) == ("1", "100%")
+    (attempt,) = told["abandoned-carts"]["attempts"]["nodes"]
+    (row,) = panels["abandoned-carts"]["rows"]
+    assert row[1:] == [f"${float(attempt['cart']['total']):,.2f}", "Recovered: $1,091.90"]
     assert panels["data-quality"]["figures"]["Checks run"] == str(told["data-quality"]["runs"]["totalCount"])
     assert [row[0] for row in panels["reconciliation"]["rows"]] == [
         rule["name"] for rule in told["reconciliation"]["reconciliationRules"]["nodes"]
@@ -98,6 +102,8 @@ async def test_it_fits_a_phone_and_is_fit_for_everybody(insight: Insight, scheme
     await signed_in(insight)
     assert await insight.overflow() == 0
     assert await insight.violations(AXE) == []
+    await insight.look(width=320, scheme=scheme)  # a desktop enlarged four times (WCAG 2.2, 1.4.10)
+    assert await insight.overflow() == 0
     await insight.look(width=1400, scheme=scheme)
     assert await insight.violations(AXE) == []
 

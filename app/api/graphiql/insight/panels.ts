@@ -113,14 +113,14 @@ const recovery = panel({
       ["Recovery rate", share(sent.totalCount ? recovered.totalCount / sent.totalCount : null)],
     ),
     attempts.nodes.length
-      ? table("The newest attempts to win carts back", ["When", "What became of it", "Cart", "Recovered"], attempts.nodes.map((each) => attempt(each, zone)))
+      ? table("The newest attempts to win carts back", ["When", "Cart", "Outcome"], attempts.nodes.map((each) => attempt(each, zone)))
       : h("p", { class: "note" }, "Nobody was reminded of a cart that was left in these days."),
   ],
 });
 
 function attempt({ status, createdAt, cart, recoveredAmount, currency }: documents.RecoveryAttempt, zone: string): string[] {
-  const amount = recoveredAmount !== null && currency !== null ? money({ currency, amount: recoveredAmount }) : "–";
-  return [moment(createdAt, zone), words(status), cart ? money({ currency: cart.currency, amount: cart.total }) : "–", amount];
+  const won = recoveredAmount !== null && currency !== null ? `: ${money({ currency, amount: recoveredAmount })}` : "";
+  return [moment(createdAt, zone), cart ? money({ currency: cart.currency, amount: cart.total }) : "–", words(status) + won];
 }
 
 const quality = panel({
@@ -147,7 +147,7 @@ const reconciliation = panel({
     if (!nodes.length) return h("p", {}, "There are no rules.");
     const rows = nodes.map((rule) => state(rule, zone));
     return [
-      table("Rules and their last run", ["Rule", "Last run", "Differences", "Next run"], rows),
+      table("Rules and their last run", ["Rule", "Last run", "Differing", "Next run"], rows),
       totalCount > nodes.length ? h("p", { class: "note" }, `The first ${nodes.length} of ${count(totalCount)} rules.`) : null,
     ];
   },
@@ -159,7 +159,7 @@ function state({ name, enabled, nextRunAt, executions: { nodes: [last] } }: docu
   return [
     name,
     last ? `${status}, ${moment(last.executedAt, zone)}` : "Never",
-    last ? `${count(last.discrepancies)} in ${count(last.recordsChecked)} rows` : "–",
+    last ? `${count(last.discrepancies)} of ${count(last.recordsChecked)} rows` : "–",
     next,
   ];
 }
