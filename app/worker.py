@@ -18,6 +18,7 @@ from app.core.jobs import JobWork, Work, Worker, remove_history
 from app.engagement.delivery import DELIVER_JOB, Deliveries
 from app.engagement.features import FeatureStore
 from app.engagement.happenings import Happenings
+from app.engagement.history import FeatureHistories
 from app.engagement.notices import LETTER_JOB, Notices
 from app.engagement.recomputing import Recomputation
 from app.engagement.reminders import CartReminders
@@ -144,6 +145,8 @@ def make_worker(resources: Resources, *, analytical: bool = True) -> Worker:
     worker.schedule("carts.forget", EVERY_NIGHT, recovery.forget)
     worker.schedule("features.compute", OFTEN, FeatureStore(repositories, on_settled=counted.tell_changed).run)
     worker.schedule("features.recompute", OFTEN, Recomputation(repositories).run)
+    histories = FeatureHistories(repositories, timedelta(seconds=settings.feature_history_lifetime))
+    worker.schedule("features.remove_history", EVERY_NIGHT, histories.remove_old)
     worker.schedule("features.compute_subjects", EVERY_HOUR, SubjectFeatures(repositories).run)
     schedules = Schedules(repositories)
     worker.job(CHECK_JOB, schedules.check, at_once=2)

@@ -266,6 +266,12 @@ class Settings(BaseSettings):
     guest_carts_per_hour: int = Field(
         default=120, ge=1, le=1_000_000, description="Carts that guests behind one address may begin per hour."
     )
+    feature_history_lifetime: int = Field(
+        default=400 * 24 * 3600,
+        ge=0,
+        le=100 * 366 * 24 * 3600,
+        description="Seconds that values of features which were replaced can still be read (`asOf`); 0 keeps them for good.",
+    )
     email_verification_lifetime: int = Field(
         default=86_400, ge=60, le=2_592_000, description="Seconds that the link to prove an email address is good."
     )
