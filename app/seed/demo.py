@@ -110,6 +110,7 @@ async def _insert_shelves(tx: Repositories, shop: DemoShop) -> None:
     await tx.stores.create_many(shelves.stores)
     await tx.store_settings.create_many(shelves.settings)
     await tx.users.create_many(shop.users)
+    await tx.vouchers.create_many(shelves.vouchers)
     await tx.stores.update_many({}, {"owner_id": shop.users[1]["id"], "updated_at": shelves.products[0]["created_at"]})
     await tx.products.create_many(shelves.products)
     await tx.products.sell_in_stores(shelves.links)
@@ -134,6 +135,7 @@ async def _insert_sales(tx: Repositories, sales: Sales) -> None:
 def _report(shop: DemoShop) -> SeedReport:
     counted = {
         "stores": shop.shelves.stores,
+        "vouchers": shop.shelves.vouchers,
         "users": shop.users,
         "products": shop.shelves.products,
         "carts": shop.sales.carts,

@@ -1,6 +1,6 @@
 """The demo shop's carts, orders and payments: every order comes of a cart, and its payments are of its total."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, auto
@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from app.carts.models import CartStatus
-from app.core.money import line_total
+from app.carts.pricing import FlatShipping, PercentTax, Terms, priced
 from app.core.security import new_token, token_hash
 from app.orders.models import OrderStatus, PaymentStatus
 from app.orders.provider import ChargeState
@@ -47,9 +47,20 @@ ORDERS: Final = {
 }
 """How many orders have each story."""
 
+AMOUNTS: Final = ("items_total", "discount", "shipping", "tax", "included_tax", "total")
+BORNE: Final = ("discount", "tax", "included_tax")
 ABANDONED: Final = 12
 ABANDONED_BY_GUESTS: Final = 3
 ACTIVE: Final = 5
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A line to be priced."""
+
+    product_id: UUID
+    quantity: int
+    price: Decimal
 
 
 @dataclass
@@ -79,7 +90,10 @@ class Till:
 
     def __init__(self, draw: Draw, shelves: Shelves, shopper_ids: list[UUID]) -> None:
         self._draw = draw
-        self._stores = [(store["id"], shelves.for_sale_in(store["id"])) for store in shelves.stores]
+        self._stores = [
+            (store["id"], shelves.for_sale_in(store["id"]), _terms(settings))
+            for store, settings in zip(shelves.stores, shelves.settings, strict=True)
+        ]
         self._shoppers = shopper_ids
         self.sales = Sales()
 
@@ -104,22 +118,22 @@ class Till:
         self._add_cart(left, self._draw.number(0, 1), CartStatus.ABANDONED, **owner)
 
     def _add_cart(self, started: datetime, store: int, status: CartStatus, **owner: UUID | str) -> tuple[Values, list[Values]]:
-        store_id, products = self._stores[store]
+        store_id, products, terms = self._stores[store]
         items = [self._line(started, product) for product in self._draw.some(products, self._draw.number(1, 4))]
+        charges = priced([_Piece(item["product_id"], item["quantity"], item["price"]) for item in items], terms, CURRENCY)
         cart = new_row(
             started,
             **{"user_id": None, "cart_token_hash": None, **owner},
             store_id=store_id,
             status=status,
-            items_total=total_of(items),
-            total=total_of(items),
+            **charges.columns(),
             currency=CURRENCY,
             version=1 + len(items),
             converted_at=None,
         )
         self.sales.carts.append(cart)
         self.sales.cart_items.extend(item | {"cart_id": cart["id"]} for item in items)
-        return cart, [self._sold(item, products) for item in items]
+        return cart, [self._sold(item, products) | asdict(borne) for item, borne in zip(items, charges.lines, strict=True)]
 
     def _line(self, moment: datetime, product: Values) -> Values:
         quantity = self._draw.one((1, 1, 1, 2, 2, 3))
@@ -147,7 +161,7 @@ class Till:
         ends = {OrderStatus.COMPLETED: "completed_at", OrderStatus.CANCELLED: "cancelled_at", OrderStatus.FAILED: "failed_at"}
         order = new_row(
             placed,
-            **{name: cart[name] for name in ("user_id", "store_id", "items_total", "total", "currency")},
+            **{name: cart[name] for name in ("user_id", "store_id", "currency", *AMOUNTS)},
             cart_id=cart["id"],
             status=status,
             payment_method=self._draw.one(METHODS),
@@ -194,9 +208,9 @@ class Till:
         return payment
 
 
-def total_of(items: list[Values]) -> Decimal:
-    """The sum of the lines, each rounded once."""
-    return sum((line_total(item["price"], item["quantity"], item["currency"]) for item in items), Decimal(0))
+def _terms(settings: Values) -> Terms:
+    shipping = FlatShipping(settings["shipping_price"], settings["free_shipping_from"])
+    return Terms(shipping, PercentTax(settings["tax_rate"], settings["prices_include_tax"]))
 
 
 def _charge(payment: Values) -> Values:
@@ -206,4 +220,4 @@ def _charge(payment: Values) -> Values:
 
 
 def _copied(item: Values) -> Values:
-    return {name: item[name] for name in ("product_id", "quantity", "price", "currency", "name", "sku")}
+    return {name: item[name] for name in ("product_id", "quantity", "price", "currency", "name", "sku", *BORNE)}

@@ -1,12 +1,13 @@
-"""The demo shop's two stores, what they sell and how many pieces there are."""
+"""The demo shop's two stores, what they sell and on which terms, and how many pieces there are."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from app.carts.models import VoucherCreate
 from app.catalog.models import ProductCreate, ProductStatus
 from app.seed.assortment import ASSORTMENT, Category, Kind
 from app.seed.draw import Draw, Values, new_row
@@ -17,6 +18,21 @@ STORES: Final = (
     ("Cairn & Compass", "cairn-compass.example.com", "Europe/London"),
     ("Copper Kettle", "copper-kettle.example.com", "America/New_York"),
 )
+TERMS: Final[tuple[dict[str, Any], ...]] = (
+    {"shipping_price": Decimal("4.90"), "free_shipping_from": Decimal(100), "tax_rate": Decimal(20), "prices_include_tax": True},
+    {"shipping_price": Decimal("6.50"), "free_shipping_from": Decimal(75), "tax_rate": Decimal("8.875"), "prices_include_tax": False},
+)
+"""What each store asks for beside its prices: one has the tax in them, the other puts it on top."""
+
+VOUCHERS: Final[tuple[dict[str, Any], ...]] = (
+    {"code": "HELLO-10", "percent": Decimal(10)},
+    {"code": "FIVE-OFF", "amount": Decimal(5), "minimum_amount": Decimal(40)},
+    {"code": "ONE-EACH", "percent": Decimal(20), "once_per_user": True},
+    {"code": "LAST-YEAR", "percent": Decimal(25)},
+)
+"""What either store has; the last is over."""
+
+ENDED: Final = timedelta(days=7)
 IMAGES: Final = "https://images.example.com/products"
 PRICE_STEPS: Final = tuple(Decimal(step) for step in ("0.7", "0.85", "1", "1.15", "1.35", "1.6"))
 """What a make costs beside the middle of the range, from plain to fine."""
@@ -32,6 +48,7 @@ class Shelves:
     """Rows of stores and products; `free` are the pieces of each product that nobody has reserved."""
 
     stores: list[Values] = field(default_factory=list)
+    vouchers: list[Values] = field(default_factory=list)
     settings: list[Values] = field(default_factory=list)
     products: list[Values] = field(default_factory=list)
     links: list[tuple[UUID, UUID]] = field(default_factory=list)
@@ -46,8 +63,9 @@ class Shelves:
 def stocked_shelves(draw: Draw) -> Shelves:
     """Both stores with all that they sell."""
     shelves = Shelves()
-    for name, domain, timezone in STORES:
-        _add_store(draw, shelves, name, domain, timezone)
+    for (name, domain, timezone), terms in zip(STORES, TERMS, strict=True):
+        settings = StoreSettingsUpdate(currency=CURRENCY, timezone=timezone, language="en", **terms)
+        _add_store(draw, shelves, StoreCreate(name=name, domain=domain, url=f"https://{domain}", settings=settings))
     for category in ASSORTMENT:
         for product in _products(draw, category):
             shelves.products.append(product)
@@ -70,14 +88,15 @@ def inventory_rows(draw: Draw, shelves: Shelves, reserved: dict[UUID, int]) -> l
     ]
 
 
-def _add_store(draw: Draw, shelves: Shelves, name: str, domain: str, timezone: str) -> None:
-    given = StoreCreate(
-        name=name, domain=domain, url=f"https://{domain}", settings=StoreSettingsUpdate(currency=CURRENCY, timezone=timezone, language="en")
-    )
+def _add_store(draw: Draw, shelves: Shelves, given: StoreCreate) -> None:
     opened = draw.ago(timedelta(days=60), timedelta(days=58))
     store = new_row(opened, **given.model_dump(exclude={"settings", "owner_id"}))
     shelves.stores.append(store)
     shelves.settings.append(new_row(opened, store_id=store["id"], config={}, **given.settings.model_dump(exclude_unset=True)))
+    for terms in VOUCHERS:
+        ends_at = draw.now - ENDED if terms is VOUCHERS[-1] else None
+        voucher = VoucherCreate(store_id=store["id"], currency=CURRENCY, ends_at=ends_at, **terms)
+        shelves.vouchers.append(new_row(opened, **voucher.model_dump()))
 
 
 def _products(draw: Draw, category: Category) -> Iterator[Values]:

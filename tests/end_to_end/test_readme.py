@@ -1,6 +1,7 @@
 """The README's tour, pasted block by block into the started gateway."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ async def refused_nowhere(caller: Caller, query: str, **variables: Any) -> Any:
 
 async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
     steps = {**operations("## Five-minute tour"), **operations("## Events")}
-    assert list(steps) == ["Browse", "SignIn", "Add", "Order", "Pay", "ReadBack", "Visits", "Track"]
+    assert list(steps) == ["Browse", "SignIn", "Add", "Save", "Order", "Pay", "ReadBack", "Visits", "Track"]
     async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
         visitor = Caller(http)
         products = (await refused_nowhere(visitor, steps["Browse"]))["nodes"]
@@ -39,8 +40,10 @@ async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
         shopper = Caller(http, session["token"])
         product = next(product for product in products if product["inventory"]["available"] >= 2)
         cart = (await refused_nowhere(shopper, steps["Add"], product=product["id"]))["cart"]
+        saved = (await refused_nowhere(shopper, steps["Save"], cart=cart["id"]))["cart"]
+        assert (saved["voucherCode"], Decimal(saved["discount"])) == ("HELLO-10", Decimal(saved["itemsTotal"]) / 10)
         order = (await refused_nowhere(shopper, steps["Order"], cart=cart["id"]))["order"]
-        assert (order["status"], order["total"]) == ("PENDING", cart["total"])
+        assert (order["status"], order["total"]) == ("PENDING", saved["total"])
         paid = (await refused_nowhere(shopper, steps["Pay"], order=order["id"]))["order"]
         assert paid["status"] == "COMPLETED"
         read = await refused_nowhere(shopper, steps["ReadBack"], order=order["id"])
@@ -49,7 +52,8 @@ async def test_the_tour_can_be_pasted_from_the_readme(shop: Served) -> None:
         administrator = await visitor.sign_in(ADMINISTRATOR.email, ADMINISTRATOR.password)
         visits = await refused_nowhere(administrator, steps["Visits"])
         assert (await refused_nowhere(visitor, steps["Track"])) == {"accepted": 1, "rejected": []}
-        assert (visits["totalCount"], len(visits["nodes"])) == (50, 10)
+        # The order of the tour is one more as soon as the worker has told of it.
+        assert (visits["totalCount"] in (50, 51), len(visits["nodes"])) == (True, 10)
 
 
 async def test_a_guest_checks_out_as_the_readme_says(shop: Served) -> None:

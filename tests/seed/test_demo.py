@@ -5,12 +5,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 from argon2 import PasswordHasher
 
+from app.carts.discounts import VoucherDiscount
 from app.core.cache import Cache, memory_backend
 from app.core.database import Database
 from app.core.metrics import Metrics
@@ -23,6 +25,7 @@ from app.seed.assortment import ASSORTMENT
 from app.seed.demo import demo_shop
 from app.seed.draw import Draw
 from app.seed.people import ACCOUNTS
+from app.seed.sales import AMOUNTS
 from app.stores.models import StoreCreate
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -31,6 +34,7 @@ TABLES = (
     "config",
     "stores",
     "store_settings",
+    "vouchers",
     "users",
     "products",
     "product_stores",
@@ -82,7 +86,7 @@ async def test_the_shop_is_as_large_as_promised_and_loads_in_a_moment(repositori
     found = await counts(repositories)
     assert dict(report.rows) == {name: found[name] for name in report.rows}
     assert (found["stores"], found["orders"]) == (2, 50)
-    assert str(report).startswith("loaded 2 stores, 18 users, 216 products")
+    assert str(report).startswith("loaded 2 stores, 8 vouchers, 18 users, 216 products")
 
 
 async def test_a_second_run_changes_nothing(shop: Repositories) -> None:
@@ -178,9 +182,28 @@ async def test_totals_and_payments_add_up(shop: Repositories) -> None:
     orders = {order["id"]: order for order in await table(shop, "orders")}
     carts = {cart["id"]: cart for cart in await table(shop, "carts")}
 
-    assert all(whole["total"] == lines[whole["id"]] > 0 for whole in (*orders.values(), *carts.values()))
-    assert all(order["total"] == carts[order["cart_id"]]["total"] for order in orders.values())
+    assert all(whole["items_total"] == lines[whole["id"]] > 0 for whole in (*orders.values(), *carts.values()))
+    for name in ("items_total", "shipping", "tax", "included_tax", "total"):
+        assert all(order[name] == carts[order["cart_id"]][name] for order in orders.values())
+        assert any(cart[name] > 0 for cart in carts.values())
     assert all(payment["amount"] == orders[payment["order_id"]]["total"] for payment in await table(shop, "payments"))
+
+
+async def test_carts_cost_what_their_stores_ask_for_now(shop: Repositories) -> None:
+    """Whoever orders one pays what it shows."""
+    for cart in await shop.carts.find_many({"status": ["ACTIVE", "ABANDONED"]}):
+        again = await shop.carts.recalculate_total(cart.id)
+        assert [getattr(again, name) for name in AMOUNTS] == [getattr(cart, name) for name in AMOUNTS]
+
+
+async def test_each_store_has_vouchers_one_of_which_is_over(shop: Repositories) -> None:
+    found: dict[UUID, dict[str, str | None]] = defaultdict(dict)
+    for row in await shop.vouchers.find_many():
+        found[row.store_id][row.code] = VoucherDiscount(row, shop.now()).problem(Decimal(50), "USD")
+    assert len(found) == 2
+    for problems in found.values():
+        assert {code for code, problem in problems.items() if problem is None} == {"HELLO-10", "FIVE-OFF", "ONE-EACH"}
+        assert "valid until" in (problems["LAST-YEAR"] or "")
 
 
 async def test_orders_are_in_all_states_and_settled_by_what_they_say(shop: Repositories) -> None:
