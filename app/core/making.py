@@ -5,6 +5,7 @@ After `MOST_ATTEMPTS`, or where it would be too large, the row is FAILED and say
 """
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class FileKind:
     """A kind of file: `noun` in messages and arguments of its `job`, `place` in the storage and in links, and whose `rows` they are of.
 
     `named` gives a row's file its name in its place, `titled` the one under which it is downloaded, `media_type` its type. `advice` is for
-    whoever cannot have one.
+    whoever cannot have one, `variant` tells files of a kind apart in metrics.
     """
 
     noun: str
@@ -43,6 +44,7 @@ class FileKind:
     titled: Callable[[Any], str]
     media_type: Callable[[Any], str]
     advice: str
+    variant: Callable[[Any], str] = lambda _row: ""
 
     def path_of(self, row: Any) -> str:
         """A file's name in the storage."""
@@ -72,7 +74,7 @@ class FileMaker(ABC):
 
     async def make(self, arguments: Mapping[str, Any]) -> None:
         """The job: make a file, unless it is made or somebody is at it."""
-        now, noun = self.repositories.now(), self.kind.noun
+        now, noun, started = self.repositories.now(), self.kind.noun, time.perf_counter()
         row = await self._rows.take(UUID(arguments[noun]), now, now + LEASE)
         if row is None:
             return
@@ -80,12 +82,16 @@ class FileMaker(ABC):
             made = await self._made(row)
         except TooMuch as error:
             made = _failed(str(error))
+            self._count(row, "too_large", started)
         except (RepositoryError, OSError) as error:
+            self._count(row, "error", started)
             log.warning("file_not_made", kind=noun, id=str(row.id), attempts=row.attempts, error=type(error).__name__)
             if row.attempts < MOST_ATTEMPTS:
                 await self._rows.end(row, {"status": FileStatus.PENDING.value})
                 raise
             made = _failed(self._failure)
+        else:
+            self._count(row, "ready", started)
         await self._end(row, made)
         log.info("file_done", kind=noun, id=str(row.id), status=made["status"], rows=made.get("row_count"))
 
@@ -104,6 +110,10 @@ class FileMaker(ABC):
             await self.storage.remove(self.kind.path_of(row))
             await self._rows.update_by_id(row.id, {"url": None})
         await asyncio.to_thread(remove_left, self.storage.unfinished, "*.part", LEASE.total_seconds())
+
+    def _count(self, row: Any, outcome: str, started: float) -> None:
+        seconds = time.perf_counter() - started
+        self.repositories.metrics.work.labels(self.kind.noun, self.kind.variant(row), outcome).observe(seconds)
 
     def check_size(self, path: Path) -> None:
         """Raises `TooMuch`."""

@@ -9,6 +9,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.core.tally import Tally
 
+WORK_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+"""Of work in the background, which may take hours."""
+
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -90,6 +93,13 @@ class Metrics:
             "response_cache_lookups",
             "Look-ups of kept answers: hit, miss, or joined (the answer was being made for somebody else)",
             ("result",),
+            registry=self.registry,
+        )
+        self.work = Histogram(
+            "background_work_seconds",
+            "Time per run in the background: a report, an export, a quality check, a reconciliation; by kind and outcome",
+            ("work", "kind", "outcome"),
+            buckets=WORK_BUCKETS,
             registry=self.registry,
         )
         self.logins = Counter("user_logins", "Sign-ins", ("result",), registry=self.registry)

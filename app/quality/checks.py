@@ -90,8 +90,9 @@ class Checks:
             late = time.perf_counter() - started >= self.seconds
             reason = f"the check took longer than {self.seconds:g} s and was stopped" if late else error.message
             found = Verdict(ValidationStatus.ERROR, ValidationSeverity.MEDIUM), Finding(0), {"error": reason}
-        milliseconds = Decimal(time.perf_counter() - started) * 1000
-        return await self._record(id or uuid7(), check, milliseconds.quantize(Decimal("0.001")), *found)
+        seconds = time.perf_counter() - started
+        self.repositories.metrics.work.labels("quality_check", check.type.value, found[0].status.lower()).observe(seconds)
+        return await self._record(id or uuid7(), check, (Decimal(seconds) * 1000).quantize(Decimal("0.001")), *found)
 
     def _judged(self, check: Check, finding: Finding) -> tuple[Verdict, Finding, dict[str, Any]]:
         if check.type is QualityCheckType.FRESHNESS_CHECK:

@@ -109,8 +109,15 @@ class Reconciliation:
         message = error.message if isinstance(error, UserError) else f"the comparison could not be made ({type(error).__name__})"
         ended = {"status": ExecutionStatus.ERROR.value, "finished_at": self.repositories.now(), "error_message": message}
         await executions.change(run, {"leased_until": None, **(ended if ends else {})})
+        if ends:
+            self.count(run, ExecutionStatus.ERROR)
         log.warning("reconciliation_failed", execution=str(id), attempts=run.attempts, ended=ends, error=type(error).__name__)
         return ends
+
+    def count(self, run: ReconciliationExecution, status: ExecutionStatus) -> None:
+        """Tell how a run ended, and how long it took from its beginning."""
+        seconds = (self.repositories.now() - run.executed_at).total_seconds()
+        self.repositories.metrics.work.labels("reconciliation", "", status.lower()).observe(seconds)
 
 
 class LeaseLost(Exception):
@@ -235,6 +242,7 @@ class _Run:
         ended = {"status": status.value, "finished_at": now, "execution_time": milliseconds, "progress": 100, "error_message": None}
         if await self.repositories.reconciliation_executions.change(run, {**findings.values, **ended, "leased_until": None}) is None:
             raise LeaseLost
+        self.reconciliation.count(run, status)
         log.info("reconciliation_done", rule=self.rule.name, status=status.value, **{k.lower(): n for k, n in findings.counts.items()})
 
     async def _write(self, run: ReconciliationExecution, **values: Any) -> ReconciliationExecution:

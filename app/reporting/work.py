@@ -34,6 +34,7 @@ REPORTS: Final = FileKind(
     titled=title,
     media_type=lambda report: MEDIA_TYPES[ReportFormat(report.format)],
     advice="ask for a shorter time",
+    variant=lambda report: report.type,
 )
 
 

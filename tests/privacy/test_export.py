@@ -190,6 +190,9 @@ async def test_many_rows_come_page_by_page(analytical: Repositories, database: D
     assert (failed.status, failed.url) == ("FAILED", None)
     assert "1000 bytes" in (failed.error or "")
     assert files(tmp_path) == [EXPORTS.path_of(export)], "the earlier one stays"
+    for outcome in ("ready", "too_large"):
+        counted = {"work": "export", "kind": "", "outcome": outcome}
+        assert analytical.metrics.registry.get_sample_value("background_work_seconds_count", counted) == 1
 
 
 async def test_who_asks_twice_at_once_gets_one(analytical: Repositories, database: Database, tmp_path: Path) -> None:

@@ -190,6 +190,8 @@ async def test_seeded_faults_are_found_and_nothing_else(system: Repositories, co
     assert not {row.sample_data for row in noted} - {None}, "what is in the rows stays there"
     again = await checked(system, type, table, column, parameters)
     assert again.affected_rows == len(chosen)
+    labels = {"work": "quality_check", "kind": after.check_type, "outcome": after.status.lower()}
+    assert (system.metrics.registry.get_sample_value("background_work_seconds_count", labels) or 0) >= 2
     assert await system.quality_anomalies.count({"validation_id": again.id}) == 0, "what is open already is not noted twice"
 
 

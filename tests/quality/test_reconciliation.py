@@ -87,6 +87,17 @@ async def test_every_fault_is_found_and_nothing_else_and_repaired_once(
     assert await Repairs(repositories).repair(run, None) == []
     again = await finished(repositories, reconciliation, await reconciliation.start(compared))
     assert again.status == ExecutionStatus.PASSED
+    assert {outcome: _runs(repositories, outcome) for outcome in ("passed", "warning", "error")} == {
+        "passed": 2,
+        "warning": 1,
+        "error": None,
+    }
+
+
+def _runs(repositories: Repositories, outcome: str) -> float | None:
+    """How many runs the metrics tell of."""
+    labels = {"work": "reconciliation", "kind": "", "outcome": outcome}
+    return repositories.metrics.registry.get_sample_value("background_work_seconds_count", labels)
 
 
 async def _sums(database: Database) -> str:
@@ -153,6 +164,7 @@ async def test_a_run_that_fails_is_tried_again_then_ends_as_an_error(small: Repo
         assert (await small.reconciliation_executions.get_by_id(run.id)).status == "RUNNING"
     ended = await finished(small, reconciliation, run)
     assert (ended.status, ended.error_message is None, ended.finished_at is None) == ("ERROR", False, False)
+    assert _runs(small, "error") == 1
     await clickhouse.execute(f"RENAME TABLE away TO {MIRROR}")
     another = await reconciliation.start(compared)
     assert another.id != run.id

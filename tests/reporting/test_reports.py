@@ -90,6 +90,11 @@ async def made(reports: Reports, store: UUID, type: str, format: str, **paramete
     return await reports.repositories.reports.get_by_id(report.id)
 
 
+def runs(repositories: Repositories, **labels: str) -> float | None:
+    """How many runs the metrics tell of."""
+    return repositories.metrics.registry.get_sample_value("background_work_seconds_count", labels)
+
+
 def files(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()]
 
@@ -204,7 +209,10 @@ async def test_a_report_that_is_too_large_says_so_and_leaves_no_file(repositorie
     for limits in ({"max_rows": 5}, {"max_bytes": 10}):
         report = await made(reports_in(tmp_path, repositories, **limits), store, "SALES", "CSV")
         assert (report.status, report.url, "ask for a shorter time" in report.error) == ("FAILED", None, True)
-    assert files(tmp_path) == []
+    await made(reports_in(tmp_path, repositories), store, "SALES", "CSV")
+    counted = {outcome: runs(repositories, work="report", kind="SALES", outcome=outcome) for outcome in ("too_large", "ready", "error")}
+    assert counted == {"too_large": 2, "ready": 1, "error": None}
+    assert len(files(tmp_path)) == 1
 
 
 async def test_a_report_whose_worker_was_killed_is_taken_up_again(
@@ -282,6 +290,7 @@ async def test_a_report_in_a_bucket_is_made_again_after_a_broken_upload(reposito
         bucket.is_away = True
         with pytest.raises(OSError, match="did not take"):
             await reports.make({"report": str(report.id)})
+        assert runs(repositories, work="report", kind="SALES", outcome="error") == 1
         pending = await repositories.reports.get_by_id(report.id)
         assert (pending.status, pending.url, bucket.objects, files(tmp_path)) == ("PENDING", None, {}, [])
         bucket.is_away = False
