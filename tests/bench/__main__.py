@@ -6,15 +6,19 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from app.core.embedded import EmbeddedPostgresError
+from tests.bench.events import Flood, Traffic, stage
 from tests.bench.gateway import Gateway, database, gateway, load, postgres_environment
+from tests.bench.insight import ask, lines
 from tests.bench.machine import machine, version
 from tests.bench.options import Options, parse
 from tests.bench.others import OWN_QUERIES, others, require_tools, workspace
 from tests.bench.own import Own
 from tests.bench.process import BenchError, finished, say
+from tests.bench.reconciliation import measured
 from tests.bench.shoppers import crowd
 from tests.bench.sign_ins import measure
 from tests.bench.tables import compared
@@ -30,6 +34,12 @@ async def bench(options: Options) -> None:
         async with database(options.database_url, scratch) as dsn:
             if options.shoppers:
                 await sell(options, dsn, scratch)
+                return
+            if options.events:
+                await track(options, dsn, scratch)
+                return
+            if options.reconcile:
+                await reconcile(options, dsn, scratch)
                 return
             await load(dsn, scratch)
             if options.own:
@@ -51,6 +61,25 @@ async def sell(options: Options, server: str, scratch: Path) -> None:
             options.json.write_text(json.dumps(figures.summary()))
     if figures.wrong or figures.deadlocks:
         raise BenchError("\n".join([f"{figures.deadlocks} deadlocks", *figures.wrong[:20]]))
+
+
+async def track(options: Options, server: str, scratch: Path) -> None:
+    """Flood a database of its own with events, and ask about them. Raises `BenchError` where one is lost or counted twice."""
+    traffic = Traffic(datetime.now(UTC))
+    async with fresh_database(server) as dsn, stage(dsn, scratch, options.connections) as on:
+        seen = await Flood(on, options.events, options.connections, traffic).run()
+        say("\n".join(["", machine(await version(dsn)), "", *seen.lines(), ""]))
+        costs = await ask(on, traffic)
+        say("\n".join(lines(costs)))
+    if options.json:
+        options.json.write_text(json.dumps({"seen": vars(seen), "costs": [vars(cost) for cost in costs]}))
+
+
+async def reconcile(options: Options, server: str, scratch: Path) -> None:
+    """Compare two tables with faults that are known. Raises `BenchError` where one is not found, or something else is."""
+    async with fresh_database(server) as dsn:
+        found = await measured(dsn, scratch, options.reconcile)
+        say("\n".join(["", machine(await version(dsn)), "", *found]))
 
 
 async def compare(options: Options, folder: Path, urls: Mapping[str, str], ours: Gateway, on: str) -> None:

@@ -9,10 +9,16 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 NODE_SERVERS: Final = ("mercurius-dataloader", "mercurius", "apollo", "yoga", "postgraphile")
+LEAST: Final = 5_000
 CEILINGS: Final = ("limit", "onestatement")
 OTHERS: Final = (*NODE_SERVERS, *CEILINGS)
 MEASUREMENTS: Final = ("standard", "computed", "pages", "memory")
 """What the gateway can be measured in beside itself."""
+
+MILLIONS: Final = {
+    "events": "send N events (default: 1,000,000) while ClickHouse stops and the worker is killed, count them, and ask about them",
+    "reconcile": "compare N rows (default: 1,000,000) of PostgreSQL and ClickHouse with faults that are known",
+}
 
 EPILOG: Final = """\
 The gateway and the other servers read one database with 10,000 products and 20,000 orders, and are loaded in turn with wrk. That database
@@ -26,8 +32,9 @@ class Options:
     """`seconds` is the length of one run of wrk, `warmup` that of a run before, which does not count.
 
     With `own`, the gateway is measured beside itself in these respects, its memory over so many `requests`. With `sign_ins`, it is
-    measured while so many callers sign in; with `shoppers`, while so many buy, in a database of its own. `peers` is a copy of `bench` in
-    which the other servers are installed already.
+    measured while so many callers sign in; with `shoppers`, while so many buy; with `events`, while so many are sent, which are then asked
+    about; with `reconcile`, so many rows are compared: each in a database of its own. `peers` is a copy of `bench` in which the other
+    servers are installed already.
     """
 
     bench: Path
@@ -42,12 +49,14 @@ class Options:
     requests: int
     sign_ins: int
     shoppers: int
+    events: int
+    reconcile: int
     database_url: str | None
 
     @property
     def alone(self) -> bool:
         """Whether no other server takes part."""
-        return bool(self.own or self.sign_ins or self.shoppers)
+        return bool(self.own or self.sign_ins or self.shoppers or self.events or self.reconcile)
 
     @property
     def node_servers(self) -> tuple[str, ...]:
@@ -98,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shoppers", type=int, default=0, metavar="N", help="have N shoppers buy for --seconds instead, and check all books afterwards"
     )
+    for name, meaning in MILLIONS.items():
+        parser.add_argument(f"--{name}", type=_million, nargs="?", const=1_000_000, default=0, metavar="N", help=meaning)
     parser.add_argument("--json", type=_file, metavar="PATH", help="write everything measured here too")
     return parser
 
@@ -117,6 +128,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _million(text: str) -> int:
+    number = int(text)
+    if number < LEAST or number % LEAST:
+        raise argparse.ArgumentTypeError(f"must be a multiple of {LEAST:,}")
     return number
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.core.comparison import Discrepancy
 from tests.bench.__main__ import command
+from tests.bench.events import Traffic
 from tests.bench.gateway import postgres_environment, sign_in
 from tests.bench.load import load, lua_text, read, write_script
 from tests.bench.machine import machine
 from tests.bench.options import MEASUREMENTS, OTHERS, Options, parse
 from tests.bench.others import others, require_tools, workspace
 from tests.bench.process import BenchError, finished, free_ports, running
+from tests.bench.reconciliation import FAULTS
 from tests.bench.sign_ins import Run, Runs
 from tests.bench.tables import compared, table
 from tests.serving import listening
@@ -70,6 +74,7 @@ def test_options_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (["--seconds", "0"], "--seconds: must be at least 1"),
         (["--rounds", "many"], "--rounds: invalid"),
         (["--json", "nowhere/out.json"], "there is no folder"),
+        (["--events", "1234"], "--events: must be a multiple of 5,000"),
         (["--own", "speed"], "'speed' is not one of standard, computed, pages, memory"),
     ],
 )
@@ -96,6 +101,29 @@ def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with pytest.raises(BenchError, match="node is not installed, and apollo need it"):
         require_tools(options(monkeypatch, "--bench", str(comparison), "--servers", "apollo,limit"))
     require_tools(options(monkeypatch, "--bench", str(comparison), "--servers", "limit"))
+
+
+def test_millions_are_meant_where_no_number_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = options(monkeypatch, "--events", "--reconcile", "10000")
+    assert (given.events, given.reconcile, given.alone) == (1_000_000, 10_000, True)
+    assert options(monkeypatch).alone is False
+
+
+def test_events_are_told_by_their_numbers() -> None:
+    """Requests share no event, and visits go on in order."""
+    traffic = Traffic(datetime(2026, 1, 31, tzinfo=UTC))
+    events = [event for number in range(3) for event in traffic.request(number)["events"]]
+    assert [event["clientEventId"] for event in events] == [str(number) for number in range(1_500)]
+    assert len({event["sessionId"] for event in events}) == 150
+    assert traffic.request(1) == traffic.request(1)
+    first = [event for event in events if event["sessionId"] == traffic.visit(0)]
+    assert first == sorted(first, key=lambda event: str(event["timestamp"]))
+    assert all("2026-01-01" < event["timestamp"] < "2026-01-31" for event in events)
+
+
+def test_two_hundred_faults_are_seeded_and_as_many_kinds_as_there_are_are_among_them() -> None:
+    assert sum(fault.rows for fault in FAULTS if fault.kind) == 200
+    assert {fault.kind for fault in FAULTS} == {None, *Discrepancy}
 
 
 async def test_the_comparison_is_copied_to_a_place_where_it_may_change(

@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import pty
+import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -27,6 +30,7 @@ from app.quality.models import ExecutionStatus, ReconciliationRuleCreate
 from app.quality.reconciliation import LEASE, Reconciliation, next_run
 from app.quality.reconciliation_repairs import Repairs
 from app.quality.reconciliation_tables import CLICKHOUSE, POSTGRES, REPAIRABLE, checked_pairs
+from app.quality.reconciling import unknown_rule
 from app.repositories import Repositories, create_repository_factory
 from tests.clickhouse_server import ClickHouseServer
 from tests.quality.reconciling import break_some, fill, rule, write
@@ -143,6 +147,62 @@ async def test_a_run_whose_process_was_killed_is_gone_on_with(
     assert (run.status, run.records_checked) == ("WARNING", 6_000), "nothing is counted twice"
     keys = {listed["key"] for listed in run.details["discrepancies"]}
     assert keys == faults.missing_in_target | faults.missing_in_source | faults.differing
+    await clickhouse.execute(f"DROP DATABASE {options.database}")
+    await clickhouse.close()
+
+
+async def command(rule: str, environment: dict[str, str], *more: str) -> tuple[int, str]:
+    """How `python -m app reconcile` ends on a terminal, and what it shows there."""
+    ours, theirs = pty.openpty()
+    arguments = (sys.executable, "-m", "app", "reconcile", rule, *more)
+    process = await asyncio.create_subprocess_exec(*arguments, cwd=REPOSITORY, env=environment, stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    shown = await asyncio.to_thread(_until_closed, ours)
+    os.close(ours)
+    return await process.wait(), shown
+
+
+def _until_closed(terminal: int) -> str:
+    shown = b""
+    with suppress(OSError):  # Linux says so where nobody writes any more.
+        while part := os.read(terminal, 10_000):
+            shown += part
+    return shown.decode()
+
+
+async def test_the_command_shows_how_far_it_is_and_ends_by_what_it_found(
+    database: Database, database_url: str, clickhouse_server: ClickHouseServer
+) -> None:
+    options = ClickHouseOptions(database=f"watched_{os.getpid()}")
+    clickhouse = ClickHouse(clickhouse_server.url, data_folder(), Metrics(), options, clickhouse_migrations.apply)
+    repositories = repositories_of(database, clickhouse)
+    await fill(repositories, 2_000)
+    compared = await rule(repositories)
+    await break_some(database, clickhouse, 2_000, each=3)
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "CLICKHOUSE_URL": clickhouse_server.url,
+        "CLICKHOUSE_DATABASE": options.database,
+        "DATA_DIR": str(data_folder()),
+    }
+
+    code, shown = await command(compared.name, environment, "--segment", "200")
+
+    assert code == 1, shown
+    assert "WARNING: 2,000 rows compared, 3 missing in orders_mirror, 3 missing in orders, 6 differing" in shown
+    percentages = [int(found) for found in re.findall(r"(\d+)%", shown)]
+    assert percentages == sorted(percentages), "the bar only goes forward"
+    assert (percentages[0], percentages[-1]) == (0, 100)
+    run = await repositories.reconciliation_executions.get_latest_for_rule(compared.id)
+    assert run is not None
+    assert len(await Repairs(repositories).repair(run, None)) == 12
+
+    code, shown = await command(compared.name, environment)
+
+    assert code == 0, shown
+    assert "PASSED: 1,997 rows compared, 0 missing in orders_mirror, 0 missing in orders, 0 differing" in shown
+    assert await unknown_rule(repositories, "none") == f"no reconciliation rule is named 'none'; there are: {compared.name}"
     await clickhouse.execute(f"DROP DATABASE {options.database}")
     await clickhouse.close()
 
