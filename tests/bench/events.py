@@ -193,11 +193,11 @@ class Stage:
 async def stage(dsn: str, scratch: Path, connections: int) -> AsyncIterator[Stage]:
     """A gateway and a ClickHouse, both processes of their own, with shoppers who are signed in."""
     server = ClickHouseServer(scratch / "clickhouse-server")
-    await server.start()
     clickhouse = ClickHouse(server.url, scratch, Metrics(), ClickHouseOptions(timeout=120))
     settings = {**environment(dsn, scratch), "CLICKHOUSE_URL": server.url, **SETTINGS}
     limits = httpx.Limits(max_connections=connections * 2, keepalive_expiry=2)
     try:
+        await server.start()
         await finished([sys.executable, "-m", "app", "migrate"], settings, REPOSITORY, 300)
         own = {name: value for name, value in settings.items() if name not in ("DATABASE_URL", "DATA_DIR")}
         async with process(dsn, scratch, **own) as (url, pid), httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http:

@@ -82,10 +82,10 @@ class Tables:
 async def tables(dsn: str, scratch: Path, rows: int) -> AsyncIterator[Tables]:
     """So many orders and their mirror."""
     server = ClickHouseServer(scratch / "clickhouse-server")
-    await server.start()
     clickhouse = ClickHouse(server.url, scratch, Metrics(), ClickHouseOptions(timeout=120), clickhouse_migrations.apply)
     database, metrics = Database(dsn, DatabaseOptions(statement_timeout_ms=120_000)), Metrics()
     try:
+        await server.start()
         await migrate_all(dsn)
         await database.open()
         repositories = create_repository_factory(database, Cache(memory_backend(), metrics), metrics, clickhouse=clickhouse)
