@@ -26,6 +26,10 @@ from app.settings import Settings
 START_SECONDS = 60
 """How long a process may take to start in another one's place, when all are restarted."""
 
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may wait for its next request: longer than clients and load balancers keep one, most of them 5 or 60 seconds. Where
+both end it at the same time, a request that was just sent is cut off, and its sender cannot know whether it was carried out."""
+
 CLOSING_SECONDS = 15
 """What a process gets for closing its resources, after the grace for its requests."""
 
@@ -49,6 +53,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.shutdown_grace),
         timeout_worker_healthcheck=START_SECONDS,
         proxy_headers=False,

@@ -1,5 +1,6 @@
 """The story of a purchase, over HTTP against the started process."""
 
+import asyncio
 import re
 from decimal import Decimal
 from typing import Any
@@ -126,3 +127,14 @@ async def test_process_is_ready_and_watched(shop: Served) -> None:
         assert page.status_code == 200
         assert page.headers["content-type"].startswith("text/html")
         assert (await http.get("/")).headers["location"] == "/graphql"
+
+
+async def test_a_connection_outlives_what_clients_keep_of_it(shop: Served) -> None:
+    """Many give a connection up after 5 seconds: one that the server ended just then would cut off the request that they have sent."""
+    async with httpx.AsyncClient(base_url=shop.url, limits=httpx.Limits(keepalive_expiry=60)) as client:
+        addresses = []
+        for pause in (0, 5.5):
+            await asyncio.sleep(pause)
+            response = await client.get("/healthz")
+            addresses.append(response.extensions["network_stream"].get_extra_info("client_addr"))
+    assert len(set(addresses)) == 1
