@@ -16,7 +16,7 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 ORDERS = """
     insert into users (email, username) values ('buyer@example.com', 'buyer') on conflict do nothing;
     insert into orders (id, user_id, number, status, items_total, total, currency, created_at, updated_at, completed_at)
-    select ('01900000-0000-7000-8000-' || lpad(to_hex(n * 7919), 12, '0'))::uuid, (select id from users limit 1), n,
+    select ('01900000-0000-7000-8000-' || lpad(to_hex(n::bigint * 7919), 12, '0'))::uuid, (select id from users limit 1), n,
         case n % 3 when 0 then 'COMPLETED' else 'PENDING' end, n % 977 + 10.25, n % 977 + 10.25, 'EUR', at, at,
         case n % 3 when 0 then at end
     from (select n, timestamptz '2026-01-01T00:00:00.000001Z' + n * interval '1 second' as at from generate_series(1, {rows}) as n) as made
